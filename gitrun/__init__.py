@@ -1,0 +1,131 @@
+"""Seals finished runs: stores, hashes, commits and tags them, and proves at any time that nothing changed.
+
+    import gitrun
+
+    gitrun.lock("runs/train", message="as published")
+    verdict = gitrun.verify("runs/train")
+    if not verdict:
+        print([difference.path for difference in verdict.differences])
+
+All names are loaded when they are first used: `import gitrun` itself costs nothing.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # for type checkers, without the cost of importing `typing`
+if TYPE_CHECKING:
+    from gitrun.errors import (
+        ChangedWhileReading,
+        DifferencesFound,
+        GitrunError,
+        Interrupted,
+        LockFileInvalid,
+        NewerFormat,
+        NotLocked,
+        ObjectCorrupt,
+        ObjectMissing,
+        RecordError,
+        Refused,
+        RunActive,
+        RunBusy,
+        RunChanged,
+        RunNotFound,
+        SystemFailed,
+        TagMismatch,
+        TagMissing,
+        ToolFailed,
+        Unreadable,
+        Unsupported,
+        UsageError,
+    )
+    from gitrun.ops.fsck import fsck
+    from gitrun.ops.gc import gc
+    from gitrun.ops.lock import lock
+    from gitrun.ops.path import path
+    from gitrun.ops.restore import restore
+    from gitrun.ops.status import status
+    from gitrun.ops.unlock import unlock
+    from gitrun.ops.verify import verify
+    from gitrun.results import (
+        Difference,
+        Finding,
+        FsckResult,
+        GcResult,
+        LockResult,
+        RestoreResult,
+        StatusResult,
+        UnlockResult,
+        VerifyResult,
+    )
+    from gitrun.settings import Settings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ChangedWhileReading",
+    "Difference",
+    "DifferencesFound",
+    "Finding",
+    "FsckResult",
+    "GcResult",
+    "GitrunError",
+    "Interrupted",
+    "LockFileInvalid",
+    "LockResult",
+    "NewerFormat",
+    "NotLocked",
+    "ObjectCorrupt",
+    "ObjectMissing",
+    "RecordError",
+    "Refused",
+    "RestoreResult",
+    "RunActive",
+    "RunBusy",
+    "RunChanged",
+    "RunNotFound",
+    "Settings",
+    "StatusResult",
+    "SystemFailed",
+    "TagMismatch",
+    "TagMissing",
+    "ToolFailed",
+    "UnlockResult",
+    "Unreadable",
+    "Unsupported",
+    "UsageError",
+    "VerifyResult",
+    "__version__",
+    "fsck",
+    "gc",
+    "lock",
+    "path",
+    "restore",
+    "status",
+    "unlock",
+    "verify",
+]
+
+_VERBS = frozenset({"fsck", "gc", "lock", "path", "restore", "status", "unlock", "verify"})
+_VALUES = frozenset({"Difference", "Finding"})
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(_module_of(name)), name)
+    globals()[name] = value
+    return value
+
+
+def _module_of(name: str) -> str:
+    if name in _VERBS:
+        return f"gitrun.ops.{name}"
+    if name == "Settings":
+        return "gitrun.settings"
+    return "gitrun.results" if name in _VALUES or name.endswith("Result") else "gitrun.errors"
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

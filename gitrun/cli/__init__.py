@@ -1,0 +1,1 @@
+"""The command line: it reads arguments, calls the API, and tells the outcome; it decides nothing else."""

@@ -1,0 +1,91 @@
+"""Digests of the files of a run for a verification: small ones in forked workers, large ones in threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from hashlib import sha256
+
+from gitrun.compare import Xattrs
+from gitrun.copying import blake3_file
+from gitrun.errors import GitrunError, SystemFailed
+from gitrun.fsio import Beneath
+from gitrun.hashing import check_unchanged, digest_files, open_node, unreadable
+from gitrun.progress import Progress
+from gitrun.threads import Check, run_threads
+from gitrun.walk import Node, read_xattrs
+
+_LARGE = 1 << 20
+"""Files of at least so many bytes are read in blocks by threads."""
+
+
+def digest_nodes(
+    run: bytes,
+    nodes: Sequence[Node],
+    *,
+    jobs: int,
+    progress: Progress,
+    failure: type[GitrunError] = SystemFailed,
+) -> dict[bytes, tuple[str, Xattrs]]:
+    """BLAKE3 digest and extended attributes of each file by its path; hard links of one file are read once.
+
+    Raises `failure` for a file that cannot be read, ChangedWhileReading for one that changes meanwhile.
+    """
+    first: dict[tuple[int, int], bytes] = {}
+    for node in nodes:
+        first.setdefault(node.identity, node.path)
+    unique = [node for node in nodes if first[node.identity] == node.path]
+    progress.stage("verifying", sum(node.size for node in unique), "B")
+    digests: dict[bytes, tuple[str, Xattrs]] = {}
+    small = [node for node in unique if node.size < _LARGE]
+    read = digest_files(run, small, jobs=jobs, failure=failure)
+    for node, seen in zip(small, read, strict=True):
+        digests[node.path] = (seen.blake3, seen.xattrs)
+        progress.advance(node.size)
+    large = sorted((node for node in unique if node.size >= _LARGE), key=lambda node: -node.size)
+    digests |= _digest_large(run, large, jobs, progress, failure)
+    return {node.path: digests[first[node.identity]] for node in nodes}
+
+
+def _digest_large(
+    run: bytes, nodes: Sequence[Node], jobs: int, progress: Progress, failure: type[GitrunError]
+) -> dict[bytes, tuple[str, Xattrs]]:
+    digests: dict[bytes, tuple[str, Xattrs]] = {}
+    guard = threading.Lock()
+    alone = max(1, jobs // max(1, min(jobs, len(nodes))))
+
+    def digest(node: Node, check: Check) -> None:
+        def told(amount: int) -> None:
+            check()
+            with guard:
+                progress.advance(amount)
+
+        with Beneath(run) as beneath:
+            fd = open_node(run, beneath, node, failure)
+        try:
+            seen = (blake3_file(fd, threads=alone, advance=told), read_xattrs(fd))
+            check_unchanged(run, fd, node, node.size)
+        except OSError as error:
+            raise unreadable(run, node, error, failure) from error
+        finally:
+            os.close(fd)
+        with guard:
+            digests[node.path] = seen
+
+    run_threads(digest, nodes, jobs)
+    return digests
+
+
+def sha256_of(run: bytes, node: Node) -> str:
+    """The SHA-256 of one file, for a report; empty when it cannot be read any more."""
+    try:
+        with Beneath(run) as beneath:
+            fd = open_node(run, beneath, node, SystemFailed)
+        with open(fd, "rb", buffering=0) as file:
+            digest = sha256()
+            while data := file.read(1 << 20):
+                digest.update(data)
+            return digest.hexdigest()
+    except (OSError, GitrunError):
+        return ""

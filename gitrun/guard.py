@@ -1,0 +1,70 @@
+"""The guard: one gitrun process at a time on one run.
+
+It is an flock on the run directory and on its repository, so there is no file that could be left over, and readers
+share it.  Where the file system knows no flock (some network mounts), a soft lock file in the store serves.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from gitrun.errors import RunBusy
+from gitrun.store import Place
+
+PATIENCE = 5.0
+"""Seconds to wait for another process."""
+_PAUSE = 0.02
+_NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF}
+
+
+@contextmanager
+def guarded(place: Place, *, shared: bool = False) -> Iterator[None]:
+    """Keeps other gitrun processes from the run for the duration of a block; readers (`shared`) only keep writers out.
+
+    Raises RunBusy after PATIENCE seconds.
+    """
+    with ExitStack() as held:
+        deadline = time.monotonic() + PATIENCE
+        for directory in (place.run, place.repository):
+            if directory is not None and os.path.isdir(directory):
+                _hold(directory, place, shared, deadline, held)
+        yield
+
+
+def _hold(directory: bytes, place: Place, shared: bool, deadline: float, held: ExitStack) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    held.callback(os.close, fd)
+    how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
+    while True:
+        try:
+            return fcntl.flock(fd, how)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise _busy(place) from None
+            time.sleep(_PAUSE)
+        except OSError as error:
+            if error.errno not in _NO_FLOCK:
+                raise
+            return _hold_softly(place, shared, deadline, held)
+
+
+def _hold_softly(place: Place, shared: bool, deadline: float, held: ExitStack) -> None:
+    if shared or not os.path.isdir(place.store):
+        return
+    from filelock import SoftFileLock, Timeout
+
+    soft = SoftFileLock(os.fsdecode(os.path.join(place.store, place.name + b".guard")))
+    try:
+        soft.acquire(timeout=max(0.0, deadline - time.monotonic()))
+    except Timeout:
+        raise _busy(place) from None
+    held.callback(soft.release)
+
+
+def _busy(place: Place) -> RunBusy:
+    return RunBusy("another gitrun process works on this run", path=place.run, hint="try again when it has finished")

@@ -1,0 +1,386 @@
+"""The making of a lock, step by step.
+
+Children before parents, the proof last: until the tag stands nothing claims that the run is locked, and whatever was
+done before can be undone from the journal.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from urllib.parse import quote_from_bytes
+
+from gitrun import journal, repo, store
+from gitrun.attributes import gitattributes
+from gitrun.compare import join
+from gitrun.entry import BLOB, DIRECTORY, EMPTY_BLAKE3, EMPTY_SHA256, FILE, GIT_LINK, LOCK_FILE, Entry
+from gitrun.errors import ChangedWhileReading, GitrunError, Unsupported, system_failed
+from gitrun.fsio import Beneath, opened, remove_tree, write_file
+from gitrun.gather import Gathered, Link, Source, gather, refuse_foreign_owners
+from gitrun.hashing import ignore_lease_signals
+from gitrun.journal import Journal
+from gitrun.lockfile import LockFile
+from gitrun.owner import give_to_owner
+from gitrun.pack import BLOB as BLOB_OBJECT
+from gitrun.pack import COMMIT, TAG, TREE, PackWriter, object_id, packed
+from gitrun.progress import Progress
+from gitrun.publish import publish_objects, publish_pack
+from gitrun.recover import SPOOL, times_kept, undo_lock
+from gitrun.repo import LOCKED, MAIN, RunRepo
+from gitrun.seal import any_writable, protection, seal
+from gitrun.settings import Settings
+from gitrun.standing import git_link_text, own_files_apart
+from gitrun.statrecord import save, wait_for_tick
+from gitrun.tree import FILE_MODE, Leaf, build_trees
+from gitrun.walk import mount_points, walk
+
+GIT_ATTRIBUTES = b".gitattributes"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asked of a lock."""
+
+    message: str
+    link: Link
+    threshold: int
+    """Bytes from which on a file is large."""
+    force: bool
+    immutable: bool
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A lock that stands."""
+
+    record: LockFile
+    commit: str
+    when: int
+    protection: str
+    stored_bytes: int
+    notes: tuple[str, ...]
+
+
+class Making:
+    """One lock under way.  `run` either makes it or puts everything back."""
+
+    def __init__(
+        self,
+        place: store.Place,
+        label: str,
+        layout: str,
+        mutable: frozenset[bytes],
+        wanted: Wanted,
+        settings: Settings,
+        progress: Progress,
+    ) -> None:
+        assert place.repository is not None
+        self._place = place
+        self._repository = place.repository
+        self._new = not os.path.isdir(place.repository)
+        self._label, self._layout, self._mutable = label, layout, mutable
+        self._wanted, self._settings, self._progress = wanted, settings, progress
+        self._spool = place.own(SPOOL)
+        self._begun: Journal | None = None
+        self._when = int(time.time())
+        self._notes: list[str] = []
+
+    def run(self) -> Made:
+        """The steps, in the order that makes a crash harmless."""
+        ignore_lease_signals()
+        try:
+            self._walk()
+            self._prepare_repository()
+            self._gather()
+            self._begin()
+            self._publish()
+            self._mark_run()
+            self._take_permission()
+            self._look_again()
+            self._tag()
+        except OSError as error:
+            self._undo()
+            raise system_failed(error, "lock the run") from error
+        except BaseException:  # ^C too: nothing may stay half done
+            self._undo()
+            raise
+        return self._finish()
+
+    def _walk(self) -> None:
+        run = self._place.run
+        mounted = mount_points(run)
+        if mounted:
+            raise Unsupported("a file system is mounted inside the run", path=mounted[0], hint="unmount it first")
+        self._nodes = walk(run)
+        for node in self._nodes:
+            if node.kind == DIRECTORY and os.path.basename(node.path) == store.STORE_NAME:
+                raise Unsupported("the run holds a gitrun store", path=os.path.join(run, node.path), hint="move it out")
+        refuse_foreign_owners(run, self._nodes)
+
+    def _prepare_repository(self) -> None:
+        if self._new:
+            repo.create(self._place)
+        else:
+            repo.check_owner(self._place)
+            repo.write_record(self._repository, self._place.record())
+        remove_tree(self._spool)
+        os.mkdir(self._spool, 0o700)
+        with RunRepo(self._repository) as opened_repo:
+            self._known = opened_repo.object_ids()
+            self._parent = opened_repo.ref(MAIN) or ""
+
+    def _gather(self) -> None:
+        wanted = self._wanted
+        source = Source(
+            run=self._place.run,
+            repository=self._repository,
+            store=self._place.store,
+            nodes=self._nodes,
+            mutable=self._mutable,
+            link=wanted.link,
+            threshold=wanted.threshold,
+            force=wanted.force,
+            jobs=wanted.jobs,
+            known=self._known,
+        )
+        pack = PackWriter(self._spool)
+        try:
+            gathered = gather(source, self._spool, pack, self._progress)
+            self._record = self._recorded(gathered)
+            self._lock_file = self._record.encode()
+            self._commit, self._tag_oid = self._add_history(pack, gathered)
+            self._pack, self._pack_bytes = pack.finish()
+        finally:
+            pack.close()
+        self._objects = {
+            oid: size
+            for oid, size in gathered.objects.items()
+            if not os.path.lexists(store.object_path(self._repository, oid))
+        }
+        self._note_outside_links(gathered.outside_links)
+
+    def _note_outside_links(self, paths: list[bytes]) -> None:
+        if paths and self._wanted.link != "hardlink":
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            name = os.fsdecode(paths[0])
+            self._notes.append(f"{name}{more} has another hard link outside the run: that name is read-only now too")
+
+    # -- the record --
+
+    def _recorded(self, gathered: Gathered) -> LockFile:
+        headers = [
+            ("filesystem", _filesystem(self._place.run)),
+            ("layout", self._layout),
+            ("run-id", self._place.run_id),
+            ("store", quote_from_bytes(self._place.store)),
+            ("threshold", str(self._wanted.threshold)),
+        ]
+        if self._links_git():
+            headers.append(("git-link", quote_from_bytes(git_link_text(self._place))))
+        if self._wanted.link == "hardlink":
+            headers.append(("link", "hardlink"))
+        if self._wanted.immutable:
+            headers.append(("immutable", "yes"))
+        return LockFile.of([*gathered.entries, *self._created()], headers)
+
+    def _links_git(self) -> bool:
+        has_own = any(node.path == GIT_LINK for node in self._nodes)
+        if has_own or not self._settings.git_link or b"\n" in self._repository:
+            return False
+        return not repo.enclosing_work_tree_shows(self._place.run)
+
+    def _created(self) -> list[Entry]:
+        """The mutable files that are missing and will be made empty, so that their tool can write to them."""
+        known = {node.path: node for node in self._nodes}
+        made = []
+        for path in self._mutable:
+            parent = known.get(path.rpartition(b"/")[0])
+            if path not in known and parent is not None and parent.kind == DIRECTORY:
+                mode = parent.mode & 0o666
+                entry = Entry(path, FILE, mode, 0, parent.mtime_ns, EMPTY_SHA256, EMPTY_BLAKE3, BLOB, True, True)
+                made.append(entry)
+        return made
+
+    def _add_history(self, pack: PackWriter, gathered: Gathered) -> tuple[str, str]:
+        """Puts trees, commit and tag into the pack; returns the ids of the last two."""
+        files = [entry for entry in self._record.entries if entry.kind == FILE]
+        large = [entry.tree_path or entry.path for entry in files if entry.storage != BLOB]
+        small = [entry.tree_path or entry.path for entry in files if entry.storage == BLOB]
+        leaves = [*gathered.leaves]
+        leaves += [Leaf(LOCK_FILE, FILE_MODE, self._add(pack, BLOB_OBJECT, self._lock_file))]
+        leaves += [Leaf(GIT_ATTRIBUTES, FILE_MODE, self._add(pack, BLOB_OBJECT, gitattributes(large, small)))]
+        leaves += [
+            Leaf(entry.path, FILE_MODE, self._add(pack, BLOB_OBJECT, b""))
+            for entry in self._record.entries
+            if entry.created
+        ]
+        trees = build_trees(leaves)
+        for tree in trees:
+            self._add(pack, TREE, tree.data, tree.oid)
+        author, committer = self._settings.author, self._settings.committer
+        parents = [self._parent] if self._parent else []
+        data = repo.encode_commit(trees[-1].oid.hex(), parents, author, committer, self._when, self._message())
+        commit = self._add(pack, COMMIT, data).hex()
+        tag = self._add(pack, TAG, repo.encode_tag(commit, committer, self._when, self._tag_message()))
+        return commit, tag.hex()
+
+    def _add(self, pack: PackWriter, kind: int, data: bytes, oid: bytes = b"") -> bytes:
+        oid = oid or object_id(kind, data)
+        if oid not in self._known and oid not in pack:
+            pack.add(packed(kind, data, oid))
+        return oid
+
+    def _message(self) -> str:
+        record = self._record
+        counts = f"{record.files} files, {record.bytes} bytes"
+        subject = self._wanted.message or f"Lock {self._label}: {counts}"
+        trailers = {
+            "Gitrun-Run-Id": record.run_id,
+            "Gitrun-Layout": self._layout,
+            "Gitrun-Files": str(record.files),
+            "Gitrun-Bytes": str(record.bytes),
+            repo.DIGEST_TRAILER: self._digest(),
+        }
+        return f"{_one_paragraph(subject)}\n\n" + "".join(f"{key}: {value}\n" for key, value in trailers.items())
+
+    def _tag_message(self) -> str:
+        return f"Locked run {self._record.run_id}\n\n{repo.DIGEST_TRAILER}: {self._digest()}\n"
+
+    def _digest(self) -> str:
+        from hashlib import sha256
+
+        return sha256(self._lock_file).hexdigest()
+
+    # -- from here on the journal can undo --
+
+    def _begin(self) -> None:
+        begun = Journal(
+            journal.LOCK,
+            self._record,
+            self._tag_oid,
+            self._commit,
+            self._parent,
+            os.fsdecode(self._pack),
+            tuple(self._objects),
+        )
+        journal.begin(self._place, begun)
+        self._begun = begun
+
+    def _publish(self) -> None:
+        publish_objects(self._place, self._spool, self._objects)
+        publish_pack(self._place, self._spool, self._pack)
+
+    def _mark_run(self) -> None:
+        """Writes lock file, `.git` and missing mutable files; the directories' times are as if nothing had come."""
+        run = self._place.run
+        for entry in self._record.entries:
+            if entry.created:
+                self._create(entry)
+        with opened(run, os.O_RDONLY | os.O_DIRECTORY) as fd, times_kept(fd):
+            if self._record.header("git-link"):
+                write_file(GIT_LINK, b"gitdir: " + git_link_text(self._place) + b"\n", mode=0o444, dir_fd=fd)
+            write_file(LOCK_FILE, self._lock_file, mode=0o444, dir_fd=fd)
+
+    def _create(self, entry: Entry) -> None:
+        with Beneath(self._place.run) as beneath:
+            directory, name = beneath.parent(entry.path)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with times_kept(directory), opened(name, flags, dir_fd=directory) as fd:
+                os.fchmod(fd, entry.mode)
+                os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+                os.fsync(fd)
+            os.fsync(directory)
+
+    def _take_permission(self) -> None:
+        wanted = self._wanted
+        pairs = join(self._record.entries, self._nodes).pairs
+        seal(self._place.run, pairs, force=wanted.force, immutable=wanted.immutable, jobs=wanted.jobs)
+        wait_for_tick(time.time_ns())
+
+    def _look_again(self) -> None:
+        """Every entry as it was when it was hashed, nothing new, nothing gone."""
+        run = self._place.run
+        self._looked_ns = time.time_ns()
+        self._looked = own_files_apart(self._place, self._record, walk(run))
+        before = {node.path: node for node in self._nodes}
+        created = {entry.path for entry in self._record.entries if entry.created}
+        for node in self._looked:
+            was = before.pop(node.path, None)
+            if was is None and node.path not in created:
+                raise ChangedWhileReading("a file appeared while the run was locked", path=os.path.join(run, node.path))
+            if was is not None and not was.unchanged(node) and node.path not in self._mutable:
+                raise ChangedWhileReading("it changed while the run was locked", path=os.path.join(run, node.path))
+        for path in before:
+            raise ChangedWhileReading("a file vanished while the run was locked", path=os.path.join(run, path))
+
+    def _tag(self) -> None:
+        give_to_owner(self._place)
+        with RunRepo(self._repository) as opened_repo:
+            opened_repo.commit(self._commit)  # libgit2 finds the pack and reads it, before anything points there
+            opened_repo.set_ref(MAIN, self._commit)
+            opened_repo.set_ref(LOCKED, self._tag_oid)
+
+    def _finish(self) -> Made:
+        save(self._place, self._digest(), self._looked, differences=0, now_ns=self._looked_ns)
+        journal.end(self._place)
+        remove_tree(self._spool)
+        give_to_owner(self._place)
+        pairs = join(self._record.entries, self._looked).pairs
+        in_force = protection(self._place.run, lambda: any_writable(pairs))
+        stored = self._pack_bytes + sum(self._objects.values())
+        return Made(self._record, self._commit, self._when, in_force, stored, tuple(self._notes))
+
+    def _undo(self) -> None:
+        """Puts everything back.  Where even that fails the journal stays, and `status` says `interrupted`."""
+        with _signals_held(), suppress(OSError, GitrunError):
+            if self._begun is not None:
+                undo_lock(self._place, self._begun)
+            remove_tree(self._spool)
+            if self._new:
+                remove_tree(self._repository)
+                store.prune(self._place.store)
+
+
+def _one_paragraph(text: str) -> str:
+    """A message that cannot be taken for trailers, without control characters."""
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in text).strip() or "Lock"
+
+
+def _filesystem(run: bytes) -> str:
+    """The type of the file system, and what of it a lock depends on."""
+    try:
+        os.getxattr(run, "user.gitrun")
+        xattrs = True
+    except OSError as error:
+        import errno
+
+        xattrs = error.errno == errno.ENODATA
+    return f"{_filesystem_type(run)} {'xattrs' if xattrs else 'no-xattrs'}"
+
+
+def _filesystem_type(path: bytes) -> str:
+    try:
+        with open("/proc/self/mountinfo", "rb") as table:
+            rows = [line.split(b" ") for line in table]
+    except OSError:
+        return "unknown"
+    holding = [row for row in rows if (path + b"/").startswith(row[4].rstrip(b"/") + b"/")]
+    best = max(holding, key=lambda row: len(row[4]), default=None)
+    return best[best.index(b"-") + 1].decode("ascii", "replace") if best else "unknown"
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Lets nothing interrupt the undoing: a second ^C comes through when it is over."""
+    import signal
+
+    held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,140 @@
+"""lock: seal a run - store, hash, commit, write the lock file, take the write permission, look again, tag.
+
+Children before parents, the proof last: until the tag stands nothing claims that the run is locked, and everything
+before it can be undone from the journal.
+"""
+
+from __future__ import annotations
+
+import os
+
+from gitrun import store
+from gitrun.errors import RunActive, RunChanged, RunNotFound, TagMissing, Unsupported, UsageError
+from gitrun.gather import LINKS, Link
+from gitrun.guard import guarded
+from gitrun.making import Making, Wanted
+from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
+from gitrun.ops.verify import verify_here
+from gitrun.progress import SILENT, Progress
+from gitrun.recover import recover
+from gitrun.results import LOCKED, LockResult
+from gitrun.settings import Settings
+from gitrun.standing import is_locked, read_standing
+
+
+def lock(
+    run: RunArgument,
+    *,
+    message: str = "",
+    link: Link = "auto",
+    large_threshold: int | None = None,
+    force: bool = False,
+    immutable: bool = False,
+    jobs: int = 0,
+    settings: Settings | None = None,
+    progress: Progress = SILENT,
+) -> LockResult:
+    """Seals a run: exit 0 means that every entry is stored or listed, and that the lock survives a power cut.
+
+    A run that is locked and untouched stays as it is.  `large_threshold` is in bytes; `jobs` 0 means one per processor.
+    Raises Refused (RunActive, RunChanged, ChangedWhileReading, Unreadable, Unsupported, RunBusy), RecordError and
+    SystemFailed, after everything was put back (docs/exit-codes.md).
+    """
+    if link not in LINKS:
+        raise UsageError(f"no such link mode: {link}", hint=f"one of {', '.join(LINKS)}")
+    here = context(run, settings)
+    threshold = large_threshold or here.settings.large_threshold
+    wanted = Wanted(message, link, threshold, force, immutable, jobs_or_all(jobs))
+    if not here.place.exists:
+        raise RunNotFound("the run directory is gone", path=here.place.run, hint="gitrun restore brings it back")
+    store.refuse_bad_place(here.place)
+    with guarded(here.place):
+        recover(here.again().place)
+        here = here.again()
+        _refuse_copy(here)
+        if is_locked(here.place):
+            return _already(here, wanted, progress)
+        _refuse_stray_lock_file(here)
+        _refuse_active(here, force)
+        return _new(here, wanted, progress)
+
+
+def _new(here: Context, wanted: Wanted, progress: Progress) -> LockResult:
+    place = here.place if here.place.repository else store.with_repository(here.place)
+    mutable = here.layout.mutable(here.directory)
+    made = Making(place, here.label, here.layout.NAME, mutable, wanted, here.settings, progress).run()
+    return LockResult(
+        run=place.run_id,
+        path=place.run,
+        state=LOCKED,
+        notes=made.notes,
+        commit=made.commit,
+        files=made.record.files,
+        bytes=made.record.bytes,
+        locked_at=made.when,
+        protection=made.protection,
+        stored_bytes=made.stored_bytes,
+        label=here.label,
+    )
+
+
+def _already(here: Context, wanted: Wanted, progress: Progress) -> LockResult:
+    """The lock that stands, if the run still is what was locked."""
+    verdict = verify_here(here, quick=True, jobs=wanted.jobs, progress=progress)
+    if not verdict.ok:
+        first = verdict.differences[0]
+        raise RunChanged(
+            f"locked, and changed since: {len(verdict.differences)} differences, first {first.kind}",
+            path=os.path.join(here.place.run, first.path),
+            hint="gitrun verify shows them; restore puts the locked content back, unlock makes the new one lockable",
+        )
+    standing = read_standing(here.place)
+    assert standing.tag is not None
+    return LockResult(
+        run=here.place.run_id,
+        path=here.place.run,
+        state=LOCKED,
+        commit=standing.tag.commit,
+        files=standing.record.files,
+        bytes=standing.record.bytes,
+        locked_at=standing.tag.when,
+        protection=verdict.protection,
+        already=True,
+        label=here.label,
+    )
+
+
+def _refuse_copy(here: Context) -> None:
+    if here.place.copy_of:
+        raise RunChanged(
+            f"this is a copy of a locked run, whose original is {os.fsdecode(here.place.copy_of)}",
+            path=here.place.run,
+            hint="gitrun unlock makes the copy a run of its own, which can be locked then",
+        )
+
+
+def _refuse_stray_lock_file(here: Context) -> None:
+    if not os.path.lexists(here.place.lock_file):
+        return
+    head = store.read_head(here.place.lock_file) or b""
+    if not head.startswith(b"# gitrun lock "):
+        raise Unsupported(
+            "a file that is not gitrun's has the lock file's name", path=here.place.lock_file, hint="move it away"
+        )
+    if here.place.repository is None:
+        raise RunChanged(
+            "the run is locked, but its repository is not here: it was copied or moved",
+            path=here.place.run,
+            hint="gitrun unlock makes it writable, then it can be locked here",
+        )
+    raise TagMissing(
+        "the lock file stands but the tag `locked` is gone", path=here.place.run, hint="gitrun unlock, then lock again"
+    )
+
+
+def _refuse_active(here: Context, force: bool) -> None:
+    activity = None if force else here.layout.activity(here.directory)
+    if activity:
+        raise RunActive(
+            f"the run is not finished: {activity}", path=here.place.run, hint="lock it later, or with --force"
+        )

@@ -1,0 +1,69 @@
+"""Moves what a lock gathered from the spool into the repository and the store's pool, durably."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+
+from gitrun.fsio import make_directories, sync_directory
+from gitrun.store import Place, object_path
+
+_NO_LINKS = {errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV}
+
+
+def publish_pack(place: Place, spool: bytes, name: bytes) -> None:
+    """Moves a finished pack into place; the index goes last, since git finds a pack by it."""
+    assert place.repository is not None
+    packs = os.path.join(place.repository, b"objects", b"pack")
+    for suffix in (b".pack", b".idx"):
+        os.rename(os.path.join(spool, name + suffix), os.path.join(packs, name + suffix))
+    sync_directory(packs)
+
+
+def publish_objects(place: Place, spool: bytes, oids: Iterable[str]) -> None:
+    """Moves LFS objects into the repository and hard-links them with the pool; what the pool has already is taken from it."""
+    assert place.repository is not None
+    touched: set[bytes] = set()
+    for oid in oids:
+        mine, pooled = object_path(place.repository, oid), object_path(place.store, oid)
+        for path in (mine, pooled):
+            make_directories(os.path.dirname(path))
+        _place(os.path.join(spool, oid.encode()), mine, pooled)
+        touched |= {os.path.dirname(mine), os.path.dirname(pooled)}
+    for directory in touched:
+        sync_directory(directory)
+
+
+def _place(spooled: bytes, mine: bytes, pooled: bytes) -> None:
+    if os.path.lexists(mine):
+        return
+    if os.path.exists(pooled) and (not os.path.exists(spooled) or os.path.getsize(pooled) == os.path.getsize(spooled)):
+        link_or_copy(pooled, mine)
+        return
+    os.rename(spooled, mine)
+    with suppress(FileExistsError):
+        _link(mine, pooled)
+
+
+def _link(source: bytes, target: bytes) -> bool:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _NO_LINKS:
+            return False
+        raise
+    return True
+
+
+def link_or_copy(source: bytes, target: bytes) -> None:
+    """Gives an object a second name; where the file system has no hard links, a copy, synced and read-only."""
+    if _link(source, target):
+        return
+    with open(source, "rb") as reading, open(target, "xb") as writing:
+        shutil.copyfileobj(reading, writing, 1 << 20)
+        writing.flush()
+        os.fchmod(writing.fileno(), 0o444)
+        os.fsync(writing.fileno())

@@ -1,0 +1,294 @@
+"""The run repository: the only module that knows pygit2.
+
+libgit2 reads objects and looks up refs.  It never sees a run, an index, a filter, or the repository's configuration
+beyond the format version; refs are written here, because libgit2 does not sync them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import NamedTuple, Self
+
+import pygit2
+from pygit2.enums import RepositoryOpenFlag
+
+from gitrun.entry import LOCK_FILE
+from gitrun.errors import ObjectCorrupt, ObjectMissing, RecordError, Refused, TagMismatch
+from gitrun.fsio import TEMPORARY, make_directories, sync_directory, sync_tree, write_file
+from gitrun.settings import Identity
+from gitrun.store import Place, RunRecord, object_path
+
+MAIN = "refs/heads/main"
+LOCKED = "refs/tags/locked"
+ARCHIVE = "refs/gitrun/locks/"
+DIGEST_TRAILER = "Lock-File-Sha256"
+
+_CONFIG = b"""\
+[core]
+\trepositoryformatversion = 0
+\tfilemode = true
+\tbare = true
+[gc]
+\tauto = 0
+"""
+_DIRECTORIES = (b"gitrun", b"info", b"lfs/objects", b"objects/info", b"objects/pack", b"refs/heads", b"refs/tags")
+_TAG = re.compile(
+    rb"object ([0-9a-f]{40})\ntype commit\ntag ([^\n]+)\ntagger ([^\n]*?) (-?\d+) ([+-]\d{4})\n\n(.*)", re.DOTALL
+)
+_DIGEST = re.compile(rb"^Lock-File-Sha256: ([0-9a-f]{64})$", re.MULTILINE)
+
+# gitrun checks by itself who owns a repository (check_owner); libgit2's check knows no root and no group.
+pygit2.settings.owner_validation = False
+
+
+class Tag(NamedTuple):
+    """A lock, as its annotated tag tells it."""
+
+    oid: str
+    commit: str
+    name: str
+    tagger: str
+    when: int
+    """Seconds since the epoch."""
+    digest: str
+    """SHA-256 of the lock file."""
+
+
+class Commit(NamedTuple):
+    """A lock's commit."""
+
+    oid: str
+    tree: str
+    parents: tuple[str, ...]
+    author: str
+    when: int
+    message: str
+
+
+def create(place: Place) -> None:
+    """Makes the repository of a place: complete and synced under a temporary name, then renamed."""
+    assert place.repository is not None
+    make_directories(place.store)
+    building = os.path.join(place.store, TEMPORARY + os.urandom(8).hex().encode())
+    os.mkdir(building)
+    for name in _DIRECTORIES:
+        os.makedirs(os.path.join(building, name))
+    write_file(os.path.join(building, b"HEAD"), b"ref: refs/heads/main\n", sync=False)
+    write_file(os.path.join(building, b"config"), _CONFIG, sync=False)
+    write_record(building, place.record(), sync=False)
+    sync_tree(building)
+    os.rename(building, place.repository)
+    sync_directory(place.store)
+
+
+def write_record(repository: bytes, record: RunRecord, *, sync: bool = True) -> None:
+    """Writes which run the repository is of."""
+    write_file(os.path.join(repository, b"gitrun", b"run"), record.encode(), sync=sync)
+
+
+def check_owner(place: Place) -> None:
+    """Raises Refused when the repository belongs to somebody whose record we have no reason to trust."""
+    if place.repository is None:
+        return
+    owner = os.stat(place.repository).st_uid
+    trusted = {os.geteuid(), 0}
+    with suppress(OSError):
+        trusted.add(os.stat(place.run).st_uid)
+    if owner not in trusted and os.geteuid() != 0:
+        raise Refused(
+            f"the run repository belongs to another user (uid {owner})",
+            path=place.repository,
+            hint="run gitrun as that user, or lock into a store of your own with GITRUN_STORE",
+        )
+
+
+class RunRepo:
+    """An open run repository; use it in a `with` block, from one thread."""
+
+    def __init__(self, path: bytes) -> None:
+        """Raises RecordError when there is no repository that can be opened."""
+        self.path = path
+        try:
+            flags = RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH
+            self._repo = pygit2.Repository(os.fsdecode(path), flags)
+        except (pygit2.GitError, KeyError) as error:
+            raise RecordError(f"the run repository cannot be opened: {error}", path=path, hint="gitrun fsck") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._repo.free()
+
+    # -- objects --
+
+    def read(self, oid: str, kind: str) -> bytes:
+        """The content of an object of that kind (`blob`, `tree`, `commit`, `tag`), checked against its id.
+
+        Raises ObjectMissing or ObjectCorrupt.
+        """
+        try:
+            found, data = self._repo.read(oid)
+        except KeyError as error:
+            raise ObjectMissing(f"git {kind} {oid} is missing", path=self.path, hint="gitrun fsck --repair") from error
+        except (pygit2.GitError, ValueError, MemoryError) as error:
+            raise self._corrupt(oid, kind, str(error)) from error
+        if found != _KINDS[kind]:
+            raise self._corrupt(oid, kind, "it is another kind of object")
+        return bytes(data)
+
+    def _corrupt(self, oid: str, kind: str, why: str) -> ObjectCorrupt:
+        return ObjectCorrupt(f"git {kind} {oid} is corrupt: {why}", path=self.path, hint="gitrun fsck --repair")
+
+    def object_ids(self) -> frozenset[bytes]:
+        """The ids of all objects, 20 bytes each."""
+        return frozenset(oid.raw for oid in self._repo.odb)
+
+    def has(self, oid: str) -> bool:
+        """Whether the object is there, whole or not."""
+        return oid in self._repo
+
+    def commit(self, oid: str) -> Commit:
+        """The commit `oid`."""
+        return _parse_commit(oid, self.read(oid, "commit"))
+
+    def entries(self, tree: str) -> dict[bytes, tuple[bytes, str]]:
+        """The entries of one tree: name to mode and id."""
+        return dict(_parse_tree(self.read(tree, "tree")))
+
+    def lock_file(self, commit: str) -> bytes:
+        """The lock file as it was committed."""
+        entries = self.entries(self.commit(commit).tree)
+        if LOCK_FILE not in entries:
+            raise TagMismatch("the commit holds no lock file", path=self.path, hint="gitrun fsck")
+        return self.read(entries[LOCK_FILE][1], "blob")
+
+    # -- refs --
+
+    def ref(self, name: str) -> str | None:
+        """The object that a ref points at; None where there is no such ref."""
+        try:
+            target = self._repo.references[name].target
+        except KeyError:
+            return None
+        except pygit2.GitError as error:
+            raise RecordError(f"the ref {name} is damaged: {error}", path=self.path, hint="gitrun fsck") from error
+        return str(target)
+
+    def refs(self) -> dict[str, str]:
+        """All refs but symbolic ones."""
+        return {ref.name: str(ref.target) for ref in self._repo.references.iterator() if len(str(ref.target)) == 40}
+
+    def set_ref(self, name: str, oid: str) -> None:
+        """Points a ref at an object, synced."""
+        path = os.path.join(self.path, os.fsencode(name))
+        make_directories(os.path.dirname(path))
+        write_file(path, oid.encode() + b"\n")
+
+    def delete_ref(self, name: str) -> None:
+        """Removes a ref, packed or loose, synced; nothing there is fine."""
+        with suppress(KeyError):
+            self._repo.references.delete(name)
+        with suppress(FileNotFoundError):
+            sync_directory(os.path.join(self.path, os.path.dirname(os.fsencode(name))))
+        sync_directory(self.path)
+
+    def tag(self, name: str = LOCKED) -> Tag | None:
+        """The lock that a tag ref points at; None where there is no such ref.
+
+        Raises TagMismatch when it is not an annotated tag of gitrun's.
+        """
+        oid = self.ref(name)
+        return self.tag_object(oid) if oid else None
+
+    def tag_object(self, oid: str) -> Tag:
+        """The lock that a tag object tells."""
+        found = _TAG.fullmatch(self.read(oid, "tag"))
+        digest = _DIGEST.search(found[6]) if found else None
+        if not found or not digest:
+            raise TagMismatch(f"the tag object {oid} is none of gitrun's", path=self.path, hint="gitrun fsck")
+        text = [part.decode("utf-8", "replace") for part in (found[1], found[2], found[3])]
+        return Tag(oid, text[0], text[1], text[2], int(found[4]), digest[1].decode())
+
+    def archived(self) -> list[tuple[int, str]]:
+        """Number and tag object of the locks that were unlocked since, oldest first."""
+        numbered = ((name.removeprefix(ARCHIVE), oid) for name, oid in self.refs().items() if name.startswith(ARCHIVE))
+        return sorted((int(number), oid) for number, oid in numbered if number.isdecimal())
+
+    def history(self, start: str | None = None) -> Iterator[Commit]:
+        """The run's locks, newest first, along first parents; `start` defaults to the branch."""
+        oid = start or self.ref(MAIN)
+        while oid:
+            commit = self.commit(oid)
+            yield commit
+            oid = commit.parents[0] if commit.parents else None
+
+    # -- large files --
+
+    def object_path(self, oid: str) -> bytes:
+        """Where an LFS object of this repository lies; nothing is touched."""
+        return object_path(self.path, oid)
+
+
+_KINDS = {"commit": 1, "tree": 2, "blob": 3, "tag": 4}
+
+
+def _parse_commit(oid: str, data: bytes) -> Commit:
+    head, _, message = data.partition(b"\n\n")
+    tree, parents, author, when = "", [], "", 0
+    for line in head.split(b"\n"):
+        key, _, value = line.partition(b" ")
+        if key == b"tree":
+            tree = value.decode("ascii", "replace")
+        elif key == b"parent":
+            parents.append(value.decode("ascii", "replace"))
+        elif key == b"author" and (found := re.fullmatch(rb"(.*) (-?\d+) [+-]\d{4}", value)):
+            author, when = found[1].decode("utf-8", "replace"), int(found[2])
+    return Commit(oid, tree, tuple(parents), author, when, message.decode("utf-8", "replace"))
+
+
+def _parse_tree(data: bytes) -> Iterator[tuple[bytes, tuple[bytes, str]]]:
+    at = 0
+    while at < len(data):
+        space, zero = data.index(b" ", at), data.index(b"\0", at)
+        yield data[space + 1 : zero], (data[at:space], data[zero + 1 : zero + 21].hex())
+        at = zero + 21
+
+
+def encode_commit(
+    tree: str, parents: list[str], author: Identity, committer: Identity, when: int, message: str
+) -> bytes:
+    """A commit object."""
+    lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
+    lines += [f"author {_signature(author, when)}", f"committer {_signature(committer, when)}", "", message]
+    return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+def encode_tag(commit: str, tagger: Identity, when: int, message: str) -> bytes:
+    """The annotated tag `locked` of a commit."""
+    lines = [f"object {commit}", "type commit", "tag locked", f"tagger {_signature(tagger, when)}", "", message]
+    return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _signature(who: Identity, when: int) -> str:
+    import time
+
+    minutes = time.localtime(when).tm_gmtoff // 60
+    sign, minutes = ("-", -minutes) if minutes < 0 else ("+", minutes)
+    return f"{who.name} <{who.email}> {when} {sign}{minutes // 60:02d}{minutes % 60:02d}"
+
+
+def enclosing_work_tree_shows(run: bytes) -> bool:
+    """Whether the run lies in the work tree of another repository that does not ignore it."""
+    found = pygit2.discover_repository(os.fsdecode(os.path.dirname(run)))
+    if not found:
+        return False
+    try:
+        repository = pygit2.Repository(found)
+        work_tree = repository.workdir
+        return work_tree is not None and not repository.path_is_ignored(os.path.relpath(os.fsdecode(run), work_tree))
+    except (pygit2.GitError, ValueError):
+        return True  # something is there that we cannot judge: better no link than a stray submodule

@@ -1,0 +1,278 @@
+"""What the verbs return: one frozen value for each, which knows its JSON form and nothing of the terminal."""
+
+from __future__ import annotations
+
+import base64
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+UNLOCKED = "unlocked"
+LOCKED = "locked"
+MODIFIED = "locked+modified"
+INTERRUPTED = "interrupted"
+ORPHANED = "orphaned"
+DETACHED = "detached"
+"""The states of a run, as docs/format.md defines them."""
+
+PROTECTED = "read-only"
+IMMUTABLE = "immutable"
+NOT_ENFORCED = "read-only (root ignores it)"
+UNPROTECTED = "none"
+"""The protection in force: what keeps a locked run from being changed by accident."""
+
+
+def path_json(path: bytes, key: str = "path") -> Json:
+    """A path for JSON: as text, and where it is not UTF-8 also exactly, in base64."""
+    try:
+        return {key: path.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {key: path.decode("utf-8", "replace"), key + "_b64": base64.b64encode(path).decode()}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not as it was locked."""
+
+    path: bytes
+    kind: str
+    """`modified` `deleted` `added` `type` `target`; drift: `mode` `writable` `mtime` `xattr` `links`; mutable files: `mutable`."""
+    expected: str
+    actual: str
+    note: str = ""
+    """For people: what is probably behind it, such as litter of an editor."""
+
+    def to_dict(self) -> Json:
+        """The JSON form."""
+        told = {**path_json(self.path), "kind": self.kind, "expected": self.expected, "actual": self.actual}
+        return {**told, "note": self.note} if self.note else told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What all results have in common: which run, where, and in which state it is now."""
+
+    run: str
+    """The run id; empty when the run has none yet."""
+    path: bytes
+    """The absolute path of the run directory."""
+    state: str
+    exit: int = 0
+    notes: tuple[str, ...] = ()
+    """What the user should know although it went well, a line each."""
+
+    def to_dict(self) -> Json:
+        """The JSON form, one object."""
+        told = {"run": self.run, **path_json(self.path), "state": self.state, "exit": self.exit}
+        return {**told, "notes": list(self.notes)} if self.notes else told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockResult(Result):
+    """A run was locked, or was found locked and untouched."""
+
+    commit: str
+    files: int
+    bytes: int
+    locked_at: int
+    """Seconds since the epoch."""
+    protection: str
+    already: bool = False
+    """The run was locked before, and is untouched."""
+    stored_bytes: int = 0
+    """Bytes that this lock added to the store."""
+    label: str = ""
+
+    def to_dict(self) -> Json:
+        """The JSON form, one object."""
+        return {
+            **Result.to_dict(self),
+            "commit": self.commit,
+            "files": self.files,
+            "bytes": self.bytes,
+            "locked_at": self.locked_at,
+            "protection": self.protection,
+            "already": self.already,
+            "stored_bytes": self.stored_bytes,
+            "label": self.label,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult(Result):
+    """A verdict: true when the run is what was locked."""
+
+    ok: bool
+    differences: tuple[Difference, ...] = ()
+    warnings: tuple[Difference, ...] = ()
+    mutable: tuple[Difference, ...] = ()
+    """Mutable files that changed since the lock, which is allowed."""
+    checked_files: int = 0
+    checked_bytes: int = 0
+    """Files and bytes whose content was hashed."""
+    trusted_files: int = 0
+    """Files that `quick` did not read, because their size, mtime, ctime and inode are unchanged."""
+    protection: str = ""
+    commit: str = ""
+    locked_at: int = 0
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def to_dict(self) -> Json:
+        """The JSON form, one object."""
+        return {
+            **Result.to_dict(self),
+            "ok": self.ok,
+            "differences": [d.to_dict() for d in self.differences],
+            "warnings": [d.to_dict() for d in self.warnings],
+            "mutable": [d.to_dict() for d in self.mutable],
+            "checked_files": self.checked_files,
+            "checked_bytes": self.checked_bytes,
+            "trusted_files": self.trusted_files,
+            "protection": self.protection,
+            "commit": self.commit,
+            "locked_at": self.locked_at,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnlockResult(Result):
+    """A run is writable again."""
+
+    files: int
+    differences: tuple[Difference, ...] = ()
+    """What had changed under the lock, as far as sizes, times and types tell."""
+
+    def to_dict(self) -> Json:
+        """The JSON form, one object."""
+        return {**Result.to_dict(self), "files": self.files, "differences": [d.to_dict() for d in self.differences]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusResult(Result):
+    """Where a run stands, told without reading its content."""
+
+    label: str = ""
+    layout: str = ""
+    commit: str = ""
+    files: int = 0
+    bytes: int = 0
+    locked_at: int = 0
+    protection: str = ""
+    locks: int = 0
+    """How many locks its history has."""
+
+    def to_dict(self) -> Json:
+        """The JSON form, one object."""
+        return {
+            **Result.to_dict(self),
+            "label": self.label,
+            "layout": self.layout,
+            "commit": self.commit,
+            "files": self.files,
+            "bytes": self.bytes,
+            "locked_at": self.locked_at,
+            "protection": self.protection,
+            "locks": self.locks,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreResult(Result):
+    """What was, or with `dry_run` would be, put back."""
+
+    restored: tuple[Difference, ...] = ()
+    kept: tuple[Difference, ...] = ()
+    """Added files that were left where they are."""
+    removed: tuple[Difference, ...] = ()
+    """Added files that `clean` removed."""
+    files: int = 0
+    bytes: int = 0
+    """Files and bytes whose content was written."""
+    dry_run: bool = False
+
+    def to_dict(self) -> Json:
+        """The JSON form, one object."""
+        return {
+            **Result.to_dict(self),
+            "restored": [d.to_dict() for d in self.restored],
+            "kept": [d.to_dict() for d in self.kept],
+            "removed": [d.to_dict() for d in self.removed],
+            "files": self.files,
+            "bytes": self.bytes,
+            "dry_run": self.dry_run,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault of a stored copy."""
+
+    kind: str
+    """`missing` `corrupt` `mismatch` `git` `config`."""
+    object: str
+    """A git id, an LFS oid, or the name of a ref."""
+    message: str
+    paths: tuple[bytes, ...] = ()
+    """The files of the run whose content it is."""
+    repaired: bool = False
+
+    def to_dict(self) -> Json:
+        """The JSON form."""
+        return {
+            "kind": self.kind,
+            "object": self.object,
+            "message": self.message,
+            "paths": [os.fsdecode(p).encode("utf-8", "replace").decode() for p in self.paths],
+            "repaired": self.repaired,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FsckResult(Result):
+    """The health of the stored copy."""
+
+    ok: bool
+    findings: tuple[Finding, ...] = ()
+    checked_objects: int = 0
+    checked_bytes: int = 0
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def to_dict(self) -> Json:
+        """The JSON form, one object."""
+        return {
+            **Result.to_dict(self),
+            "ok": self.ok,
+            "findings": [f.to_dict() for f in self.findings],
+            "checked_objects": self.checked_objects,
+            "checked_bytes": self.checked_bytes,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GcResult:
+    """What was, or with `dry_run` would be, dropped from one store."""
+
+    path: bytes
+    """The store."""
+    removed: tuple[bytes, ...] = field(default=())
+    freed_bytes: int = 0
+    dry_run: bool = False
+    exit: int = 0
+
+    def to_dict(self) -> Json:
+        """The JSON form, one object."""
+        return {
+            "run": "",
+            **path_json(self.path),
+            "state": "store",
+            "exit": self.exit,
+            "removed": [os.fsdecode(p).encode("utf-8", "replace").decode() for p in self.removed],
+            "freed_bytes": self.freed_bytes,
+            "dry_run": self.dry_run,
+        }
