@@ -20,6 +20,7 @@ from gitrun.errors import ObjectCorrupt, ObjectMissing, RecordError, Refused, Ta
 from gitrun.fsio import TEMPORARY, make_directories, sync_directory, sync_tree, write_file
 from gitrun.settings import Identity
 from gitrun.store import Place, RunRecord, object_path
+from gitrun.tree import TREE_MODE
 
 MAIN = "refs/heads/main"
 LOCKED = "refs/tags/locked"
@@ -165,6 +166,19 @@ class RunRepo:
         if LOCK_FILE not in entries:
             raise TagMismatch("the commit holds no lock file", path=self.path, hint="gitrun fsck")
         return self.read(entries[LOCK_FILE][1], "blob")
+
+    def blobs(self, commit: str) -> dict[bytes, str]:
+        """Every file of a commit: its path in the tree and its blob."""
+        found: dict[bytes, str] = {}
+        pending = [(b"", self.commit(commit).tree)]
+        while pending:
+            prefix, tree = pending.pop()
+            for name, (mode, oid) in self.entries(tree).items():
+                if mode == TREE_MODE:
+                    pending.append((prefix + name + b"/", oid))
+                else:
+                    found[prefix + name] = oid
+        return found
 
     # -- refs --
 

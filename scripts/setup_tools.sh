@@ -133,7 +133,7 @@ candidate() { # LOW HIGH
 
 suits() { # PYTHON LOW HIGH
   [ -x "$1" ] && as_other "$1" -c "
-import sys, ensurepip, venv
+import sys, ensurepip, venv; ensurepip.version()
 sys.exit(not (3, $2) <= sys.version_info[:2] <= (3, $3))" 2>/dev/null
 }
 

@@ -40,7 +40,7 @@ def failure_of(error: BaseException, doing: str, *, debug: bool = False) -> Fail
 def _interrupted(error: KeyboardInterrupt) -> Interrupted:
     interrupted = Interrupted(
         f"interrupted by {error}" if str(error) else "interrupted",
-        hint="what was begun is put back; the same command starts again, `gitrun status` tells where it stands",
+        hint="the same command starts again; `gitrun status` tells where the run stands",
     )
     interrupted.exit_code = getattr(error, "exit_code", Interrupted.exit_code)
     return interrupted

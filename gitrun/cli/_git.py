@@ -35,7 +35,7 @@ def become_git(repository: bytes, args: Sequence[str], environ: Mapping[str, str
     """
     git = _find("git", environ.get("PATH", os.defpath))
     environment = git_environment(repository, environ)
-    _check_configuration(git, repository, environment)
+    _check_configuration(git, repository, {**environment, "GIT_DIR": os.devnull})  # nothing of it in force yet
     try:
         os.execve(git, ["git", *args], environment)
     except OSError as error:

@@ -48,8 +48,14 @@ def differences(found: Sequence[Difference], *, verbose: bool, indent: str = "  
     """One aligned line for each difference: `modified  metrics.json`."""
     width = max((len(difference.kind) for difference in found), default=0)
     for difference in found:
-        name = display(difference.path) or "."
-        yield f"{indent}{difference.kind:{width}}  {name}{_detail(difference, verbose)}"
+        note = f"  ({difference.note})" if difference.note else ""
+        name, values = display(difference.path) or ".", (difference.expected, difference.actual)
+        brief = difference.kind in _TOLD_BRIEFLY and any(values)
+        told = "  {} -> {}".format(*(value or "nothing" for value in values)) if brief else ""
+        yield f"{indent}{difference.kind:{width}}  {name}{told}{note}"
+        if verbose and not brief:
+            for word, value in zip(("was", "is"), values, strict=True):
+                yield f"{indent}{'':{width}}    {word:3} {value or 'not there'}"
 
 
 def kinds(found: Iterable[Difference]) -> str:
@@ -58,13 +64,6 @@ def kinds(found: Iterable[Difference]) -> str:
     for difference in found:
         counts[difference.kind] = counts.get(difference.kind, 0) + 1
     return ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
-
-
-def _detail(difference: Difference, verbose: bool) -> str:
-    told = ""
-    if (verbose or difference.kind in _TOLD_BRIEFLY) and (difference.expected or difference.actual):
-        told = f"  {difference.expected or 'nothing'} -> {difference.actual or 'nothing'}"
-    return told + (f"  ({difference.note})" if difference.note else "")
 
 
 def _relative(path: bytes) -> bytes:

@@ -77,11 +77,14 @@ def run_each(verb: Verb[Result], targets: Sequence[Target], common: Common) -> i
 
 
 def _outcomes(verb: Verb[Result], targets: Sequence[Target], console: Console) -> _Outcomes[Result]:
+    shares = len(targets) // verb.share
+    if shares <= 1 or console.common.jobs == 1:
+        return _one_by_one(verb, targets, console)
     from gitrun.parallel import cpu_count
 
     jobs = console.common.jobs or cpu_count()
-    workers = min(jobs, len(targets) // verb.share)
-    if workers <= 1:
+    workers = min(jobs, shares)
+    if workers == 1:
         return _one_by_one(verb, targets, console)
     return _several_at_once(verb, targets, console, workers, max(1, jobs // workers))
 

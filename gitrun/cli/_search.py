@@ -42,7 +42,8 @@ def search(directory: bytes, settings: Settings) -> Found:
 def search_beside_store(directory: bytes, settings: Settings) -> Found:
     """The runs directly in `directory`, if it holds a store and is no run; else nothing."""
     found = Found()
-    _record(found, settings.store or os.path.join(directory, store.STORE_NAME))
+    for place in (store.default_store(directory), settings.store or os.path.join(directory, store.STORE_NAME)):
+        _record(found, place)
     if _is_run(directory, found) or not any(os.path.dirname(run) == directory for run in found.recorded):
         return Found()
     found.runs = sorted(path for path in _subdirectories(directory, found) if _is_run(path, found))

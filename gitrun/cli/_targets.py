@@ -70,7 +70,7 @@ def _attempt(run: str, settings: Settings) -> Target:
     try:
         return Target(resolve_one(run, settings))
     except Exception as error:
-        return Target(os.fsencode(run), failure_of(error, "find the run"))
+        return Target(_absolute(run), failure_of(error, "find the run"))
 
 
 def _guild_run(prefix: str) -> bytes | None:
@@ -88,7 +88,7 @@ def _runs_below(directory: str, settings: Settings, gone: bool) -> Iterator[Targ
     try:
         top = _directory(directory)
     except Exception as error:
-        yield Target(os.fsencode(directory), failure_of(error, "look for runs"))
+        yield Target(_absolute(directory), failure_of(error, "look for runs"))
         return
     found = search(top, settings)
     for unreadable in found.unreadable:
@@ -102,7 +102,7 @@ def _stores_below(directory: str, settings: Settings) -> list[Target]:
         top = _directory(directory)
         found = search(top, settings)
     except Exception as error:
-        return [Target(os.fsencode(directory), failure_of(error, "look for stores"))]
+        return [Target(_absolute(directory), failure_of(error, "look for stores"))]
     failed = [Target(it.path or top, failure_of(it, "look for stores")) for it in found.unreadable]
     if not found.stores and not failed:
         return [_no_store(top)]
@@ -116,7 +116,7 @@ def _attempt_store(settings: Settings) -> Target:
         path = settings.store or (beside if os.path.isdir(beside) else store.locate(here, settings).store)
         return Target(path) if os.path.isdir(path) else _no_store(here)
     except Exception as error:
-        return Target(b".", failure_of(error, "find the store"))
+        return Target(_absolute("."), failure_of(error, "find the store"))
 
 
 def _no_store(directory: bytes) -> Target:
@@ -129,3 +129,10 @@ def _directory(directory: str) -> bytes:
     if not os.path.isdir(path):
         raise RunNotFound("there is no such directory", path=path)
     return path
+
+
+def _absolute(path: str) -> bytes:
+    try:
+        return os.fsencode(os.path.abspath(path))
+    except OSError:
+        return os.fsencode(path)  # the current directory is gone

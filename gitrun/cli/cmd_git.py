@@ -35,5 +35,6 @@ def command(run: str, args: tuple[str, ...], common: Common) -> NoReturn:
 
     if common.json:
         raise UsageError("git has no --json", hint="put git's own options behind `--`")
-    repository = path(resolve_one(run, load()))
+    settings = load()
+    repository = path(resolve_one(run, settings), settings=settings)
     become_git(os.fsencode(repository), args[1:] if args[0] == "--" else args, os.environ)

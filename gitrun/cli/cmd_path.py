@@ -50,7 +50,7 @@ def command(runs: tuple[str, ...], common: Common) -> int:
     def work(task: Task) -> PathResult:
         found = status(task.path, settings=settings) if common.json else None
         run, where, state = (found.run, found.path, found.state) if found else ("", task.path, "")
-        return PathResult(run, where, state, os.fsencode(path(task.path)))
+        return PathResult(run, where, state, os.fsencode(path(task.path, settings=settings)))
 
     return run_each(Verb("path", work, show), resolve(runs, (), settings), common)
 

@@ -103,10 +103,10 @@ def _row(result: StatusResult, now: float, *, verbose: bool) -> list[str]:
 
 
 def _sum(results: Sequence[StatusResult]) -> str:
-    """`3 runs: 2 locked (read-only), 1 unlocked; 14 MiB`."""
+    """`3 runs: 2 locked, read-only; 1 unlocked; 14 MiB`."""
     counts: dict[str, int] = {}
     for result in results:
-        kind = f"{result.state} ({result.protection})" if result.protection else result.state
+        kind = f"{result.state}, {result.protection}" if result.protection else result.state
         counts[kind] = counts.get(kind, 0) + 1
-    told = ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
+    told = "; ".join(f"{number:,} {kind}" for kind, number in counts.items())
     return f"{counted(len(results), 'run')}: {told}; {human_size(sum(result.bytes for result in results))}"

@@ -78,7 +78,7 @@ def show(result: VerifyResult, console: Console) -> None:
 
 def _show_drift(result: VerifyResult, console: Console) -> None:
     if result.warnings:
-        console.good(Painted("warning", "yellow"), f" content is as locked, but: {kinds(result.warnings)}")
+        console.good(Painted("warning", "yellow"), f" metadata drifted: {kinds(result.warnings)}")
         for line in differences(result.warnings, verbose=console.verbose):
             console.good(line)
     if result.mutable:

@@ -32,7 +32,7 @@ def status_here(here: Context) -> StatusResult:
     with RunRepo(place.repository) as repo:
         tag = repo.tag()
         locks = len(repo.archived()) + (tag is not None)
-    headers = _headers(here)
+        headers = _headers(here) if place.exists else _stored_headers(repo, tag)
     return StatusResult(
         run=place.run_id,
         path=place.run,
@@ -62,9 +62,17 @@ def _without_repository(here: Context) -> StatusResult:
     )
 
 
+def _stored_headers(repo: RunRepo, tag: Tag | None) -> dict[str, str]:
+    """The headers of an orphan's lock file, which only the repository has."""
+    try:
+        return decode_headers(repo.lock_file(tag.commit)) if tag else {}
+    except RecordError:
+        return {}
+
+
 def _headers(here: Context) -> dict[str, str]:
     """The lock file's headers; empty where there is none that can be read: `verify` is there to complain."""
-    data = read_head(here.place.lock_file) if here.place.exists else None
+    data = read_head(here.place.lock_file)
     try:
         return decode_headers(data) if data else {}
     except RecordError:

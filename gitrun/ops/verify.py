@@ -15,7 +15,7 @@ from gitrun import statrecord
 from gitrun.compare import Xattrs, content_difference, drift, join, links_drift, without_echoes
 from gitrun.content import digest_nodes, sha256_of
 from gitrun.entry import DIRECTORY, FILE, LOCK_FILE, WRITE_BITS, Entry
-from gitrun.errors import SystemFailed
+from gitrun.errors import RunNotFound, SystemFailed
 from gitrun.fsio import read_file
 from gitrun.guard import guarded
 from gitrun.lockfile import MAX_BYTES
@@ -80,7 +80,7 @@ def verify_here(
 
 def _listed(here: Context, standing: Standing) -> list[Node]:
     if not here.place.exists:
-        raise SystemFailed("the run directory is gone", path=here.place.run, hint="gitrun restore brings it back")
+        raise RunNotFound("the run directory is gone", path=here.place.run, hint="gitrun restore brings it back")
     nodes = walk(here.place.run, failure=SystemFailed)
     return [
         node

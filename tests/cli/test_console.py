@@ -10,7 +10,6 @@ from gitrun.cli._failures import Failure, failure_of
 from gitrun.cli._signals import Stopped
 from gitrun.errors import RunNotFound
 
-
 COMMON = Common()
 
 

@@ -1,0 +1,105 @@
+"""What docs/ says of exit codes and JSON is what the program does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from gitrun import errors, results
+from gitrun.cli._failures import failure_of
+from gitrun.cli._runner import failure_json
+from gitrun.cli.cmd_path import PathResult
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "docs" / "json-schema.json").read_text())
+CHANGE = results.Difference(b"a\xff", "modified", "x", "y", "litter")
+WHERE: dict[str, Any] = {"run": "run-00000000", "path": b"/runs/a\xff", "notes": ("by the way",)}
+LOCK: dict[str, Any] = {"commit": "c" * 40, "files": 1, "bytes": 2, "locked_at": 3, "protection": results.PROTECTED}
+
+EXAMPLES: dict[str, Any] = {
+    "lock": results.LockResult(**WHERE, **LOCK, state=results.LOCKED),
+    "verify": results.VerifyResult(
+        **WHERE, state=results.MODIFIED, exit=4, ok=False, differences=(CHANGE,), warnings=(CHANGE,)
+    ),
+    "unlock": results.UnlockResult(**WHERE, state=results.UNLOCKED, files=1, differences=(CHANGE,)),
+    "status": results.StatusResult(**WHERE, **LOCK, state=results.ORPHANED),
+    "restore": results.RestoreResult(**WHERE, state=results.LOCKED, restored=(CHANGE,)),
+    "fsck": results.FsckResult(
+        **WHERE, state=results.LOCKED, exit=6, ok=False, findings=(results.Finding("missing", "oid", "gone", (b"a",)),)
+    ),
+    "gc": results.GcResult(path=b"/runs/.gitrun", removed=(b"/runs/.gitrun/lfs/objects/aa",)),
+    "path": PathResult("run-00000000", b"/runs/a", results.LOCKED, b"/runs/.gitrun/\xff.git"),
+}
+
+
+def valid(told: dict[str, Any], schema: dict[str, Any]) -> bool:
+    return bool(Draft202012Validator(schema).is_valid(told))
+
+
+def test_the_schema_is_one() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_result_follows_the_schema(name: str) -> None:
+    told = json.loads(json.dumps(EXAMPLES[name].to_dict()))
+    Draft202012Validator(SCHEMA).validate(told)
+    Draft202012Validator({**SCHEMA, "anyOf": [{"$ref": f"#/$defs/{name}"}]}).validate(told)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_schema_knows_every_field(name: str) -> None:
+    known = {*SCHEMA["$defs"][name]["properties"], *SCHEMA["$defs"]["outcome"]["properties"]}
+    assert set(EXAMPLES[name].to_dict()) <= known
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_field_too_few_is_noticed(name: str) -> None:
+    told = EXAMPLES[name].to_dict()
+    for field in SCHEMA["$defs"][name]["required"]:
+        one = {**SCHEMA, "anyOf": [{"$ref": f"#/$defs/{name}"}]}
+        assert not valid({key: value for key, value in told.items() if key != field}, one)
+
+
+@pytest.mark.parametrize("path", [None, b"/x\xff"])
+def test_failures_follow_the_schema(path: bytes | None) -> None:
+    told = failure_json(failure_of(errors.RunActive("busy", path=path, hint="wait"), "lock"), b"/nowhere/a")
+    Draft202012Validator(SCHEMA).validate(told)
+
+
+def test_the_table_of_exit_codes_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "exit_codes.py", "--check"], check=False, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+SPECIFIED = {
+    errors.UsageError: 2,
+    errors.RunNotFound: 3,
+    errors.NotLocked: 3,
+    errors.DifferencesFound: 4,
+    errors.Refused: 5,
+    errors.RunActive: 5,
+    errors.RunBusy: 5,
+    errors.RunChanged: 5,
+    errors.RecordError: 6,
+    errors.NewerFormat: 6,
+    errors.TagMissing: 6,
+    errors.ToolFailed: 7,
+    errors.SystemFailed: 8,
+    errors.Interrupted: 130,
+}
+
+
+@pytest.mark.parametrize("kind", SPECIFIED, ids=lambda kind: kind.__name__)
+def test_exit_codes(kind: type[errors.GitrunError]) -> None:
+    assert failure_of(kind("no"), "lock").exit == SPECIFIED[kind]
+    row = f"| `{kind.__name__}` | {SPECIFIED[kind]} |"
+    assert row in (ROOT / "docs" / "exit-codes.md").read_text()
