@@ -11,8 +11,9 @@ from gitrun.compare import Xattrs
 from gitrun.copying import blake3_file
 from gitrun.errors import GitrunError, SystemFailed
 from gitrun.fsio import Beneath
-from gitrun.hashing import check_unchanged, digest_files, open_node, unreadable
+from gitrun.hashing import digest_files
 from gitrun.progress import Progress
+from gitrun.reading import check_unchanged, open_node, unreadable
 from gitrun.threads import Check, run_threads
 from gitrun.walk import Node, read_xattrs
 

@@ -142,7 +142,7 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, dir_fd: int | None
 
     The content lies beside under a temporary name until it is complete; nothing of it stays after a failure.
     """
-    directory, name = os.path.split(path)
+    directory = os.path.dirname(path)
     temporary = os.path.join(directory, TEMPORARY + os.urandom(8).hex().encode())
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
     try:

@@ -16,12 +16,14 @@ from gitrun.copying import copy_hashing, hash_file
 from gitrun.entry import BLOB, DIRECTORY, FILE, LFS, NOT_STORED, SYMLINK, Entry
 from gitrun.errors import GitrunError, SystemFailed, Unreadable, Unsupported, system_failed
 from gitrun.fsio import Beneath, opened, sync_directory, write_all
-from gitrun.hashing import Xattrs, check_unchanged, open_node, refuse_writers, seal_files, unreadable
+from gitrun.hashing import Sealed, SmallFiles
+from gitrun.leases import give_back, refuse_writers
 from gitrun.names import tree_path
 from gitrun.pack import BLOB as BLOB_OBJECT
-from gitrun.pack import PackWriter, object_id, packed
+from gitrun.pack import FinishedPack, PackWriter, object_id, packed
 from gitrun.pointer import Pointer
 from gitrun.progress import Progress
+from gitrun.reading import Xattrs, check_unchanged, open_node, unreadable
 from gitrun.store import object_path
 from gitrun.threads import Check, run_threads
 from gitrun.tree import EXECUTABLE_MODE, FILE_MODE, SYMLINK_MODE, Leaf
@@ -71,6 +73,8 @@ class Gathered:
     leaves: list[Leaf] = field(default_factory=list)
     objects: dict[str, int] = field(default_factory=dict)
     """LFS objects of this run and their sizes."""
+    packs: list[FinishedPack] = field(default_factory=list)
+    """Packs of blobs that forked workers made in the spool."""
     outside_links: list[bytes] = field(default_factory=list)
     """Files that have other names outside the run."""
 
@@ -85,10 +89,12 @@ def gather(source: Source, spool: bytes, pack: PackWriter, progress: Progress) -
     small = [node for node in files if node.size < source.threshold]
     large = [node for node in files if node.size >= source.threshold]
     progress.stage("reading", sum(node.size for node in files), "B")
-    contents = _gather_small(source, small, spool, pack, progress)
+    gathered = Gathered()
+    contents = _gather_small(source, small, spool, pack, gathered, progress)
     contents |= _gather_large(source, large, spool, pack, progress)
     sync_directory(spool)
-    return _recorded(source, first_names, contents, pack)
+    _record(source, first_names, contents, pack, gathered)
+    return gathered
 
 
 def _first_names(nodes: Iterable[Node]) -> dict[bytes, bytes]:
@@ -105,21 +111,25 @@ def _first_names(nodes: Iterable[Node]) -> dict[bytes, bytes]:
 
 
 def _gather_small(
-    source: Source, nodes: Sequence[Node], spool: bytes, pack: PackWriter, progress: Progress
+    source: Source, nodes: Sequence[Node], spool: bytes, pack: PackWriter, gathered: Gathered, progress: Progress
 ) -> dict[bytes, Content]:
     contents: dict[bytes, Content] = {}
-    read = seal_files(source.run, nodes, source.known, force=source.force, jobs=source.jobs)
-    for node, seen in zip(nodes, read, strict=True):
-        if seen.content is None:
-            if seen.packed is not None:
-                pack.add(seen.packed)
-            contents[node.path] = Content(seen.sha256, seen.blake3, BLOB, seen.oid, seen.xattrs)
-        else:
-            _spool_content(spool, seen.sha256, seen.content)
-            oid = _add_pointer(pack, source.known, seen.sha256, node.size)
-            contents[node.path] = Content(seen.sha256, seen.blake3, LFS, oid, seen.xattrs)
+    answers = SmallFiles(source.run, pack, source.known, force=source.force).read(nodes, jobs=source.jobs)
+    for node in nodes:
+        seen = next(answers)
+        assert isinstance(seen, Sealed)
+        contents[node.path] = _small_content(source, seen, node, spool, pack)
         progress.advance(node.size)
+    gathered.packs.extend(answer for answer in answers if isinstance(answer, FinishedPack))
     return contents
+
+
+def _small_content(source: Source, seen: Sealed, node: Node, spool: bytes, pack: PackWriter) -> Content:
+    if seen.content is None:
+        return Content(seen.sha256, seen.blake3, BLOB, seen.oid, seen.xattrs)
+    _spool_content(spool, seen.sha256, seen.content)
+    oid = _add_pointer(pack, source.known, seen.sha256, node.size)
+    return Content(seen.sha256, seen.blake3, LFS, oid, seen.xattrs)
 
 
 def _spool_content(spool: bytes, oid: str, data: bytes) -> None:
@@ -262,6 +272,7 @@ class _Copier:
     def _read(self, fd: int, node: Node, likely_there: bool, advance: Callable[[int], None]) -> tuple[str, str, Xattrs]:
         if not self._source.force:
             refuse_writers(self._source.run, fd, node)
+            give_back(fd)
         sha256, blake3 = self._copy(fd, node, likely_there, advance)
         xattrs = read_xattrs(fd)
         check_unchanged(self._source.run, fd, node, node.size)
@@ -329,10 +340,13 @@ def _size(path: bytes) -> int:
 # -- the record --
 
 
-def _recorded(
-    source: Source, first_names: dict[bytes, bytes], contents: dict[bytes, Content], pack: PackWriter
-) -> Gathered:
-    gathered = Gathered()
+def _record(
+    source: Source,
+    first_names: dict[bytes, bytes],
+    contents: dict[bytes, Content],
+    pack: PackWriter,
+    gathered: Gathered,
+) -> None:
     groups = _link_groups(source.nodes, first_names)
     names_seen: defaultdict[bytes, int] = defaultdict(int)
     for first in first_names.values():
@@ -354,7 +368,6 @@ def _recorded(
             gathered.leaves.append(Leaf(gathered.entries[-1].tree_path or node.path, SYMLINK_MODE, oid))
         else:
             gathered.entries.append(_other_entry(node))
-    return gathered
 
 
 def _link_groups(nodes: Iterable[Node], first_names: dict[bytes, bytes]) -> dict[bytes, int]:

@@ -28,8 +28,8 @@ class Journal:
     commit: str = ""
     parent: str = ""
     """The lock's commit, and where the branch was before it; empty for nowhere."""
-    pack: str = ""
-    """The pack that a lock adds, without suffix."""
+    packs: tuple[str, ...] = ()
+    """The packs that a lock adds, without suffix."""
     objects: tuple[str, ...] = ()
     """The LFS objects that a lock adds to the repository."""
     git_link: bool = False
@@ -46,7 +46,7 @@ class Journal:
         head, _, record = data.partition(b"\n")
         try:
             told = json.loads(head)
-            told["objects"] = tuple(told["objects"])
+            told |= {"packs": tuple(told["packs"]), "objects": tuple(told["objects"])}
             return cls(record=LockFile.decode(record), **told)
         except (ValueError, TypeError, KeyError) as error:
             raise RecordError("the journal is damaged", hint="gitrun fsck") from error

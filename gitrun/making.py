@@ -13,21 +13,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import quote_from_bytes
 
-from gitrun import journal, repo, store
+from gitrun import journal, leases, repo, store
 from gitrun.attributes import gitattributes
 from gitrun.compare import join
 from gitrun.entry import BLOB, DIRECTORY, EMPTY_BLAKE3, EMPTY_SHA256, FILE, GIT_LINK, LOCK_FILE, Entry
 from gitrun.errors import ChangedWhileReading, GitrunError, Unsupported, system_failed
 from gitrun.fsio import Beneath, opened, remove_tree, write_file
 from gitrun.gather import Gathered, Link, Source, gather, refuse_foreign_owners
-from gitrun.hashing import ignore_lease_signals
 from gitrun.journal import Journal
 from gitrun.lockfile import LockFile
 from gitrun.owner import give_to_owner
 from gitrun.pack import BLOB as BLOB_OBJECT
 from gitrun.pack import COMMIT, TAG, TREE, PackWriter, object_id, packed
 from gitrun.progress import Progress
-from gitrun.publish import publish_objects, publish_pack
+from gitrun.publish import publish_objects, publish_packs
 from gitrun.recover import SPOOL, times_kept, undo_lock
 from gitrun.repo import LOCKED, MAIN, RunRepo
 from gitrun.seal import any_writable, protection, seal
@@ -91,7 +90,7 @@ class Making:
 
     def run(self) -> Made:
         """The steps, in the order that makes a crash harmless."""
-        ignore_lease_signals()
+        leases.ignore_signals()
         try:
             self._walk()
             self._prepare_repository()
@@ -130,7 +129,7 @@ class Making:
         remove_tree(self._spool)
         os.mkdir(self._spool, 0o700)
         with RunRepo(self._repository) as opened_repo:
-            self._known = opened_repo.object_ids()
+            self._known = opened_repo.packed_ids()
             self._parent = opened_repo.ref(MAIN) or ""
 
     def _gather(self) -> None:
@@ -153,7 +152,7 @@ class Making:
             self._record = self._recorded(gathered)
             self._lock_file = self._record.encode()
             self._commit, self._tag_oid = self._add_history(pack, gathered)
-            self._pack, self._pack_bytes = pack.finish()
+            self._packs = [*gathered.packs, pack.finish()]
         finally:
             pack.close()
         self._objects = {
@@ -264,7 +263,7 @@ class Making:
             self._tag_oid,
             self._commit,
             self._parent,
-            os.fsdecode(self._pack),
+            tuple(pack.name for pack in self._packs),
             tuple(self._objects),
         )
         journal.begin(self._place, begun)
@@ -272,7 +271,7 @@ class Making:
 
     def _publish(self) -> None:
         publish_objects(self._place, self._spool, self._objects)
-        publish_pack(self._place, self._spool, self._pack)
+        publish_packs(self._place, self._spool, self._packs)
 
     def _mark_run(self) -> None:
         """Writes lock file, `.git` and missing mutable files; the directories' times are as if nothing had come."""
@@ -320,7 +319,7 @@ class Making:
     def _tag(self) -> None:
         give_to_owner(self._place)
         with RunRepo(self._repository) as opened_repo:
-            opened_repo.commit(self._commit)  # libgit2 finds the pack and reads it, before anything points there
+            opened_repo.commit(self._commit)  # it can be read back, before anything points there
             opened_repo.set_ref(MAIN, self._commit)
             opened_repo.set_ref(LOCKED, self._tag_oid)
 
@@ -331,7 +330,7 @@ class Making:
         give_to_owner(self._place)
         pairs = join(self._record.entries, self._looked).pairs
         in_force = protection(self._place.run, lambda: any_writable(pairs))
-        stored = self._pack_bytes + sum(self._objects.values())
+        stored = sum(pack.size for pack in self._packs) + sum(self._objects.values())
         return Made(self._record, self._commit, self._when, in_force, stored, tuple(self._notes))
 
     def _undo(self) -> None:

@@ -54,6 +54,15 @@ def _header(kind: int, size: int) -> bytes:
     return bytes(out)
 
 
+class FinishedPack(NamedTuple):
+    """A pack and its index, complete and synced, side by side in the directory where they were written."""
+
+    name: str
+    """Without the suffixes `.pack` and `.idx`."""
+    size: int
+    """Bytes of both."""
+
+
 class PackWriter:
     """Collects objects in a new file in `directory`; `finish` completes pack and index there.
 
@@ -62,8 +71,8 @@ class PackWriter:
     """
 
     def __init__(self, directory: bytes) -> None:
-        self._directory = directory
-        self._path = os.path.join(directory, b"objects.pack")
+        self.directory = directory
+        self._path = os.path.join(directory, b"objects-%d.pack" % os.getpid())
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._index: dict[bytes, tuple[int, int]] = {}
         self._buffer: list[bytes] = []
@@ -93,25 +102,23 @@ class PackWriter:
         self._buffer.clear()
         self._buffered = 0
 
-    def finish(self) -> tuple[bytes, int]:
-        """Completes and syncs pack and index; returns their common name (`pack-<hex>`) and their size in bytes.
-
-        They lie in the directory under that name with `.pack` and `.idx`, read-only.
-        """
+    def finish(self) -> FinishedPack:
+        """Completes and syncs pack and index, read-only."""
         self._flush()
         os.pwrite(self._fd, struct.pack(">4sII", b"PACK", 2, len(self._index)), 0)
         checksum = self._checksum()
         write_all(self._fd, checksum)
-        name = b"pack-" + checksum.hex().encode()
+        name = f"pack-{checksum.hex()}"
+        path = os.path.join(self.directory, name.encode())
         index = self._encode_index(checksum)
         os.fchmod(self._fd, 0o444)
         os.fsync(self._fd)
-        os.rename(self._path, os.path.join(self._directory, name + b".pack"))
-        with opened(os.path.join(self._directory, name + b".idx"), os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+        os.rename(self._path, path + b".pack")
+        with opened(path + b".idx", os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
             write_all(fd, index)
             os.fchmod(fd, 0o444)
             os.fsync(fd)
-        return name, self._offset + len(checksum) + len(index)
+        return FinishedPack(name, self._offset + len(checksum) + len(index))
 
     def close(self) -> None:
         """Closes the file; nothing is removed."""

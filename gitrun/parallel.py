@@ -9,6 +9,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from gitrun.errors import SystemFailed
@@ -30,10 +31,17 @@ def cpu_count() -> int:
         return os.cpu_count() or 1
 
 
-def fork_map(function: Callable[[Item], Answer], items: Sequence[Item], *, jobs: int) -> Iterator[Answer]:
+def fork_map(
+    function: Callable[[Item], Answer],
+    items: Sequence[Item],
+    *,
+    jobs: int,
+    finish: Callable[[], Answer] | None = None,
+) -> Iterator[Answer]:
     """`map(function, items)` in `jobs` forked processes, answers in the order of the items.
 
-    Serial where forking would not pay or is not safe: one job, one item, or other threads in this process.
+    Each worker calls `finish` after its last item, and those answers come last.  Serial, and without `finish`, where
+    forking would not pay or is not safe: one job, one item, or other threads in this process.
     An exception in a worker is raised here.  Closing the iterator ends the workers.
     """
     jobs = min(jobs, len(items))
@@ -43,9 +51,12 @@ def fork_map(function: Callable[[Item], Answer], items: Sequence[Item], *, jobs:
     workers: list[_Worker] = []
     try:
         for number in range(jobs):
-            workers.append(_Worker(function, items[number::jobs], others=workers))
+            workers.append(_Worker(function, items[number::jobs], finish, others=workers))
         for index in range(len(items)):
             yield workers[index % jobs].answer()
+        if finish is not None:
+            for worker in workers:
+                yield worker.answer()
     finally:
         for worker in workers:
             worker.end()
@@ -54,7 +65,13 @@ def fork_map(function: Callable[[Item], Answer], items: Sequence[Item], *, jobs:
 class _Worker:
     """A forked child that answers for its share of the items through a pipe."""
 
-    def __init__(self, function: Callable[[Any], Any], items: Sequence[Any], others: list[_Worker]) -> None:
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        items: Sequence[Any],
+        finish: Callable[[], Any] | None,
+        others: list[_Worker],
+    ) -> None:
         self._pipe, writer = os.pipe()
         with suppress(OSError, ImportError):
             from fcntl import fcntl
@@ -69,7 +86,7 @@ class _Worker:
             for other in others:
                 os.close(other._pipe)
             os.close(self._pipe)
-            _work(function, items, writer)
+            _work(function, items, finish, writer)
         finally:
             os._exit(0)
 
@@ -99,14 +116,15 @@ class _Worker:
         os.waitpid(self._pid, 0)
 
 
-def _work(function: Callable[[Any], Any], items: Sequence[Any], writer: int) -> None:
+def _work(function: Callable[[Any], Any], items: Sequence[Any], finish: Callable[[], Any] | None, writer: int) -> None:
     # The parent decides when to stop; a ^C reaches the whole process group.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    calls: list[Callable[[], Any]] = [partial(function, item) for item in items]
     with open(writer, "wb", buffering=_PIPE_BYTES) as pipe:
-        for item in items:
+        for call in [*calls, finish] if finish is not None else calls:
             try:
-                kind, content = _ANSWER, pickle.dumps(function(item), pickle.HIGHEST_PROTOCOL)
+                kind, content = _ANSWER, pickle.dumps(call(), pickle.HIGHEST_PROTOCOL)
             except BaseException as error:  # every failure is the parent's to tell
                 kind, content = _FAILURE, _pickled(error)
             try:

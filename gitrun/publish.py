@@ -9,17 +9,20 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from gitrun.fsio import make_directories, sync_directory
+from gitrun.pack import FinishedPack
 from gitrun.store import Place, object_path
 
 _NO_LINKS = {errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV}
 
 
-def publish_pack(place: Place, spool: bytes, name: bytes) -> None:
-    """Moves a finished pack into place; the index goes last, since git finds a pack by it."""
+def publish_packs(place: Place, spool: bytes, finished: Iterable[FinishedPack]) -> None:
+    """Moves finished packs into place; each index goes last, since git finds a pack by it."""
     assert place.repository is not None
     packs = os.path.join(place.repository, b"objects", b"pack")
-    for suffix in (b".pack", b".idx"):
-        os.rename(os.path.join(spool, name + suffix), os.path.join(packs, name + suffix))
+    for pack in finished:
+        for suffix in (b".pack", b".idx"):
+            name = pack.name.encode() + suffix
+            os.rename(os.path.join(spool, name), os.path.join(packs, name))
     sync_directory(packs)
 
 

@@ -32,16 +32,21 @@ def undo_lock(place: Place, begun: Journal) -> None:
     assert place.repository is not None
     with RunRepo(place.repository) as repo:
         if repo.ref(LOCKED) == begun.tag:
-            return journal.end(place)  # it was complete but for this
+            journal.end(place)  # it was complete but for this
+            return
         if place.exists:
             open_run(place, begun.record)
             _put_times_back(place.run, begun.record)
         if repo.ref(MAIN) == begun.commit:
-            repo.set_ref(MAIN, begun.parent) if begun.parent else repo.delete_ref(MAIN)
+            if begun.parent:
+                repo.set_ref(MAIN, begun.parent)
+            else:
+                repo.delete_ref(MAIN)
     for oid in begun.objects:
         _drop_object(place, oid)
-    for suffix in (b".idx", b".pack"):
-        remove_file(os.path.join(place.repository, b"objects", b"pack", os.fsencode(begun.pack) + suffix))
+    for name in begun.packs:
+        for suffix in (b".idx", b".pack"):
+            remove_file(os.path.join(place.repository, b"objects", b"pack", name.encode() + suffix))
     journal.end(place)
     remove_tree(place.own(SPOOL))
 

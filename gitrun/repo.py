@@ -1,7 +1,7 @@
 """The run repository: the only module that knows pygit2.
 
-libgit2 reads objects and looks up refs.  It never sees a run, an index, a filter, or the repository's configuration
-beyond the format version; refs are written here, because libgit2 does not sync them.
+Packs that gitrun wrote are read by packread, everything else by libgit2, which is loaded when it is needed.  It never
+sees a run, an index, a filter, or the repository's configuration beyond the format version.
 """
 
 from __future__ import annotations
@@ -10,24 +10,26 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple, Self
-
-import pygit2
-from pygit2.enums import RepositoryOpenFlag
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from gitrun.entry import LOCK_FILE
 from gitrun.errors import ObjectCorrupt, ObjectMissing, RecordError, Refused, TagMismatch
 from gitrun.fsio import TEMPORARY, make_directories, sync_directory, sync_tree, write_file
+from gitrun.packread import packed_ids, read_packed
+from gitrun.refs import delete_ref, read_ref, read_refs, write_ref
 from gitrun.settings import Identity
 from gitrun.store import Place, RunRecord, object_path
 from gitrun.tree import TREE_MODE
+
+if TYPE_CHECKING:
+    import pygit2
 
 MAIN = "refs/heads/main"
 LOCKED = "refs/tags/locked"
 ARCHIVE = "refs/gitrun/locks/"
 DIGEST_TRAILER = "Lock-File-Sha256"
 
-_CONFIG = b"""\
+CONFIG = b"""\
 [core]
 \trepositoryformatversion = 0
 \tfilemode = true
@@ -40,9 +42,6 @@ _TAG = re.compile(
     rb"object ([0-9a-f]{40})\ntype commit\ntag ([^\n]+)\ntagger ([^\n]*?) (-?\d+) ([+-]\d{4})\n\n(.*)", re.DOTALL
 )
 _DIGEST = re.compile(rb"^Lock-File-Sha256: ([0-9a-f]{64})$", re.MULTILINE)
-
-# gitrun checks by itself who owns a repository (check_owner); libgit2's check knows no root and no group.
-pygit2.settings.owner_validation = False
 
 
 class Tag(NamedTuple):
@@ -78,7 +77,7 @@ def create(place: Place) -> None:
     for name in _DIRECTORIES:
         os.makedirs(os.path.join(building, name))
     write_file(os.path.join(building, b"HEAD"), b"ref: refs/heads/main\n", sync=False)
-    write_file(os.path.join(building, b"config"), _CONFIG, sync=False)
+    write_file(os.path.join(building, b"config"), CONFIG, sync=False)
     write_record(building, place.record(), sync=False)
     sync_tree(building)
     os.rename(building, place.repository)
@@ -107,22 +106,38 @@ def check_owner(place: Place) -> None:
 
 
 class RunRepo:
-    """An open run repository; use it in a `with` block, from one thread."""
+    """A run repository; use it in a `with` block, from one thread."""
 
     def __init__(self, path: bytes) -> None:
-        """Raises RecordError when there is no repository that can be opened."""
+        """Raises RecordError when there is no repository."""
         self.path = path
-        try:
-            flags = RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH
-            self._repo = pygit2.Repository(os.fsdecode(path), flags)
-        except (pygit2.GitError, KeyError) as error:
-            raise RecordError(f"the run repository cannot be opened: {error}", path=path, hint="gitrun fsck") from error
+        self._git: pygit2.Repository | None = None
+        if not os.path.isdir(os.path.join(path, b"objects")):
+            raise RecordError("the run repository is not whole: it has no objects", path=path, hint="gitrun fsck")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._repo.free()
+        if self._git is not None:
+            self._git.free()
+            self._git = None
+
+    def _libgit2(self) -> pygit2.Repository:
+        """The repository by libgit2, which takes 50 ms to load: for what packread does not know."""
+        if self._git is None:
+            import pygit2
+            from pygit2.enums import RepositoryOpenFlag
+
+            # gitrun checks by itself who owns a repository (check_owner); libgit2's check knows no root and no group.
+            pygit2.settings.owner_validation = False
+            try:
+                flags = RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH
+                self._git = pygit2.Repository(os.fsdecode(self.path), flags)
+            except (pygit2.GitError, KeyError) as error:
+                message = f"the run repository cannot be opened: {error}"
+                raise RecordError(message, path=self.path, hint="gitrun fsck") from error
+        return self._git
 
     # -- objects --
 
@@ -131,34 +146,45 @@ class RunRepo:
 
         Raises ObjectMissing or ObjectCorrupt.
         """
-        try:
-            found, data = self._repo.read(oid)
-        except KeyError as error:
-            raise ObjectMissing(f"git {kind} {oid} is missing", path=self.path, hint="gitrun fsck --repair") from error
-        except (pygit2.GitError, ValueError, MemoryError) as error:
-            raise self._corrupt(oid, kind, str(error)) from error
+        found, data = read_packed(self.path, bytes.fromhex(oid)) or self._read_by_libgit2(oid, kind)
         if found != _KINDS[kind]:
             raise self._corrupt(oid, kind, "it is another kind of object")
-        return bytes(data)
+        return data
+
+    def _read_by_libgit2(self, oid: str, kind: str) -> tuple[int, bytes]:
+        try:
+            found, data = self._libgit2().read(oid)
+        except KeyError as error:
+            raise ObjectMissing(f"git {kind} {oid} is missing", path=self.path, hint="gitrun fsck --repair") from error
+        except (ValueError, MemoryError) as error:  # GitError is a ValueError
+            raise self._corrupt(oid, kind, str(error)) from error
+        return int(found), bytes(data)
 
     def _corrupt(self, oid: str, kind: str, why: str) -> ObjectCorrupt:
         return ObjectCorrupt(f"git {kind} {oid} is corrupt: {why}", path=self.path, hint="gitrun fsck --repair")
 
     def object_ids(self) -> frozenset[bytes]:
         """The ids of all objects, 20 bytes each."""
-        return frozenset(oid.raw for oid in self._repo.odb)
+        return frozenset(oid.raw for oid in self._libgit2().odb)
+
+    def packed_ids(self) -> frozenset[bytes]:
+        """The ids of the objects that lie in packs, 20 bytes each: cheap, and all that earlier locks wrote."""
+        return frozenset(packed_ids(self.path))
 
     def has(self, oid: str) -> bool:
         """Whether the object is there, whole or not."""
-        return oid in self._repo
+        return oid in self._libgit2()
 
     def commit(self, oid: str) -> Commit:
         """The commit `oid`."""
-        return _parse_commit(oid, self.read(oid, "commit"))
+        return parse_commit(oid, self.read(oid, "commit"))
 
     def entries(self, tree: str) -> dict[bytes, tuple[bytes, str]]:
         """The entries of one tree: name to mode and id."""
-        return dict(_parse_tree(self.read(tree, "tree")))
+        try:
+            return dict(parse_tree(self.read(tree, "tree")))
+        except ValueError as error:
+            raise self._corrupt(tree, "tree", "its entries cannot be read") from error
 
     def lock_file(self, commit: str) -> bytes:
         """The lock file as it was committed."""
@@ -183,32 +209,20 @@ class RunRepo:
     # -- refs --
 
     def ref(self, name: str) -> str | None:
-        """The object that a ref points at; None where there is no such ref."""
-        try:
-            target = self._repo.references[name].target
-        except KeyError:
-            return None
-        except pygit2.GitError as error:
-            raise RecordError(f"the ref {name} is damaged: {error}", path=self.path, hint="gitrun fsck") from error
-        return str(target)
+        """The object that a ref points at; None where there is no such ref.  Raises RecordError for a damaged one."""
+        return read_ref(self.path, name)
 
     def refs(self) -> dict[str, str]:
-        """All refs but symbolic ones."""
-        return {ref.name: str(ref.target) for ref in self._repo.references.iterator() if len(str(ref.target)) == 40}
+        """All refs."""
+        return read_refs(self.path)
 
     def set_ref(self, name: str, oid: str) -> None:
         """Points a ref at an object, synced."""
-        path = os.path.join(self.path, os.fsencode(name))
-        make_directories(os.path.dirname(path))
-        write_file(path, oid.encode() + b"\n")
+        write_ref(self.path, name, oid)
 
     def delete_ref(self, name: str) -> None:
         """Removes a ref, packed or loose, synced; nothing there is fine."""
-        with suppress(KeyError):
-            self._repo.references.delete(name)
-        with suppress(FileNotFoundError):
-            sync_directory(os.path.join(self.path, os.path.dirname(os.fsencode(name))))
-        sync_directory(self.path)
+        delete_ref(self.path, name)
 
     def tag(self, name: str = LOCKED) -> Tag | None:
         """The lock that a tag ref points at; None where there is no such ref.
@@ -220,16 +234,14 @@ class RunRepo:
 
     def tag_object(self, oid: str) -> Tag:
         """The lock that a tag object tells."""
-        found = _TAG.fullmatch(self.read(oid, "tag"))
-        digest = _DIGEST.search(found[6]) if found else None
-        if not found or not digest:
+        tag = parse_tag(oid, self.read(oid, "tag"))
+        if tag is None:
             raise TagMismatch(f"the tag object {oid} is none of gitrun's", path=self.path, hint="gitrun fsck")
-        text = [part.decode("utf-8", "replace") for part in (found[1], found[2], found[3])]
-        return Tag(oid, text[0], text[1], text[2], int(found[4]), digest[1].decode())
+        return tag
 
     def archived(self) -> list[tuple[int, str]]:
         """Number and tag object of the locks that were unlocked since, oldest first."""
-        numbered = ((name.removeprefix(ARCHIVE), oid) for name, oid in self.refs().items() if name.startswith(ARCHIVE))
+        numbered = ((name.removeprefix(ARCHIVE), oid) for name, oid in read_refs(self.path, ARCHIVE).items())
         return sorted((int(number), oid) for number, oid in numbered if number.isdecimal())
 
     def history(self, start: str | None = None) -> Iterator[Commit]:
@@ -250,7 +262,18 @@ class RunRepo:
 _KINDS = {"commit": 1, "tree": 2, "blob": 3, "tag": 4}
 
 
-def _parse_commit(oid: str, data: bytes) -> Commit:
+def parse_tag(oid: str, data: bytes) -> Tag | None:
+    """The lock that the tag object `data` tells; None when it is none of gitrun's."""
+    found = _TAG.fullmatch(data)
+    digest = _DIGEST.search(found[6]) if found else None
+    if not found or not digest:
+        return None
+    text = [part.decode("utf-8", "replace") for part in (found[1], found[2], found[3])]
+    return Tag(oid, text[0], text[1], text[2], int(found[4]), digest[1].decode())
+
+
+def parse_commit(oid: str, data: bytes) -> Commit:
+    """The commit object `data`."""
     head, _, message = data.partition(b"\n\n")
     tree, parents, author, when = "", [], "", 0
     for line in head.split(b"\n"):
@@ -264,11 +287,15 @@ def _parse_commit(oid: str, data: bytes) -> Commit:
     return Commit(oid, tree, tuple(parents), author, when, message.decode("utf-8", "replace"))
 
 
-def _parse_tree(data: bytes) -> Iterator[tuple[bytes, tuple[bytes, str]]]:
+def parse_tree(data: bytes) -> Iterator[tuple[bytes, tuple[bytes, str]]]:
+    """Name, mode and id of each entry of the tree object `data`; raises ValueError when it is none."""
     at = 0
     while at < len(data):
         space, zero = data.index(b" ", at), data.index(b"\0", at)
-        yield data[space + 1 : zero], (data[at:space], data[zero + 1 : zero + 21].hex())
+        oid = data[zero + 1 : zero + 21]
+        if len(oid) != 20:
+            raise ValueError("a tree entry is cut short")
+        yield data[space + 1 : zero], (data[at:space], oid.hex())
         at = zero + 21
 
 
@@ -297,6 +324,11 @@ def _signature(who: Identity, when: int) -> str:
 
 def enclosing_work_tree_shows(run: bytes) -> bool:
     """Whether the run lies in the work tree of another repository that does not ignore it."""
+    if not _has_git_above(run):
+        return False
+    import pygit2
+
+    pygit2.settings.owner_validation = False
     found = pygit2.discover_repository(os.fsdecode(os.path.dirname(run)))
     if not found:
         return False
@@ -306,3 +338,11 @@ def enclosing_work_tree_shows(run: bytes) -> bool:
         return work_tree is not None and not repository.path_is_ignored(os.path.relpath(os.fsdecode(run), work_tree))
     except (pygit2.GitError, ValueError):
         return True  # something is there that we cannot judge: better no link than a stray submodule
+
+
+def _has_git_above(path: bytes) -> bool:
+    while path != os.path.dirname(path):
+        path = os.path.dirname(path)
+        if os.path.lexists(os.path.join(path, b".git")):
+            return True
+    return False

@@ -32,7 +32,7 @@ def path_json(path: bytes, key: str = "path") -> Json:
         return {key: path.decode("utf-8", "replace"), key + "_b64": base64.b64encode(path).decode()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Difference:
     """One thing that is not as it was locked."""
 
@@ -50,7 +50,7 @@ class Difference:
         return {**told, "note": self.note} if self.note else told
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """What all results have in common: which run, where, and in which state it is now."""
 
@@ -69,7 +69,7 @@ class Result:
         return {**told, "notes": list(self.notes)} if self.notes else told
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LockResult(Result):
     """A run was locked, or was found locked and untouched."""
 
@@ -100,7 +100,7 @@ class LockResult(Result):
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class VerifyResult(Result):
     """A verdict: true when the run is what was locked."""
 
@@ -138,7 +138,7 @@ class VerifyResult(Result):
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class UnlockResult(Result):
     """A run is writable again."""
 
@@ -151,7 +151,7 @@ class UnlockResult(Result):
         return {**Result.to_dict(self), "files": self.files, "differences": [d.to_dict() for d in self.differences]}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StatusResult(Result):
     """Where a run stands, told without reading its content."""
 
@@ -180,7 +180,7 @@ class StatusResult(Result):
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RestoreResult(Result):
     """What was, or with `dry_run` would be, put back."""
 
@@ -207,7 +207,7 @@ class RestoreResult(Result):
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finding:
     """One fault of a stored copy."""
 
@@ -231,7 +231,7 @@ class Finding:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FsckResult(Result):
     """The health of the stored copy."""
 
@@ -254,7 +254,7 @@ class FsckResult(Result):
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GcResult:
     """What was, or with `dry_run` would be, dropped from one store."""
 

@@ -14,7 +14,7 @@ from functools import partial
 from gitrun.entry import DIRECTORY, FILE, WRITE_BITS, Entry, kind_of
 from gitrun.errors import ChangedWhileReading, SystemFailed, system_failed
 from gitrun.fsio import Beneath
-from gitrun.hashing import refuse_writers
+from gitrun.leases import refuse_writers
 from gitrun.parallel import fork_map
 from gitrun.results import IMMUTABLE, NOT_ENFORCED, PROTECTED, UNPROTECTED
 from gitrun.walk import Node

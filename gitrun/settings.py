@@ -7,7 +7,6 @@ outside any repository: configuration that lies in a run, or in the directory on
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -96,7 +95,7 @@ def _git_config(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _identity(role: str, env: Mapping[str, str], config: Mapping[str, str]) -> Identity:
-    user, host = _login(env), socket.gethostname() or "localhost"
+    user, host = _login(env), os.uname().nodename or "localhost"
     name = env.get(f"GIT_{role}_NAME") or config.get(f"{role.lower()}.name") or config.get("user.name") or user
     email = env.get(f"GIT_{role}_EMAIL") or config.get("user.email") or env.get("EMAIL") or f"{user}@{host}"
     return Identity(_cleaned(name) or user, _cleaned(email))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -210,7 +209,7 @@ def new_run_id(name: bytes) -> str:
     before = None
     while before != text:
         before, text = text, _NOT_IN_A_REF.sub("-", text).strip("-")
-    return f"{text[:100] or 'run'}-{secrets.token_hex(4)}"
+    return f"{text[:100] or 'run'}-{os.urandom(4).hex()}"
 
 
 def refuse_bad_place(place: Place) -> None:

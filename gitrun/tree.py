@@ -50,11 +50,12 @@ def build_trees(leaves: Iterable[Leaf]) -> list[Tree]:
 
 def _add_parents(directories: defaultdict[bytes, list[tuple[bytes, bytes, bytes]]]) -> None:
     for path in list(directories):
-        while path:
-            path = path.rpartition(b"/")[0]
-            if path in directories:
+        parent = path
+        while parent:
+            parent = parent.rpartition(b"/")[0]
+            if parent in directories:
                 break
-            directories[path] = []
+            directories[parent] = []
 
 
 def _depth(path: bytes) -> int:

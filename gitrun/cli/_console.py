@@ -89,10 +89,13 @@ class Console:
         if not self.common.quiet:
             _write(self._err, _painted(pieces, self._err_colour))
 
-    def notes(self, notes: Sequence[str]) -> None:
-        """What a result has to say besides."""
+    def notes(self, notes: Sequence[str], *, failed: bool = False) -> None:
+        """What a result has to say besides; what it failed in, `-q` does not silence."""
         for note in notes:
-            self.note(Painted("note:", "yellow"), f" {note}")
+            if failed:
+                _write(self._err, _painted((Painted("gitrun:", "red"), f" {note}"), self._err_colour))
+            else:
+                self.note(Painted("note:", "yellow"), f" {note}")
 
     def hint(self, text: str) -> None:
         """The next command, on stderr; `-q` silences it."""

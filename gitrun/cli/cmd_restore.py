@@ -81,16 +81,18 @@ def show(result: RestoreResult, console: Console) -> None:
     """What was put back, what was removed, and what was left alone."""
     name = title(result.path, result.run)
     verb = "would restore" if result.dry_run else "restored"
-    if not result.restored:
+    if not result.restored and not result.exit:
         console.good(Painted("ok", "green"), f" {name}: nothing to restore")
     else:
-        told = counted(len(result.restored), "entry")
+        # Of a run that is gone, every single entry is missing.
+        whole = any(not difference.path and difference.kind == "deleted" for difference in result.restored)
+        told = "the whole run" if whole else counted(len(result.restored), "entry")
         wrote = "" if result.dry_run else f" ({size(result.files, result.bytes)} written)"
         console.good(Painted(verb, "yellow" if result.dry_run else "green"), f" {name}: {told}{wrote}")
-    for line in differences(result.restored, verbose=console.verbose):
-        console.good(line)
+        for line in differences(() if whole and not console.verbose else result.restored, verbose=console.verbose):
+            console.good(line)
     _show_added(result, console)
-    console.notes(result.notes)
+    console.notes(result.notes, failed=result.exit != 0)
 
 
 def _show_added(result: RestoreResult, console: Console) -> None:

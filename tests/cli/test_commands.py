@@ -148,3 +148,35 @@ def test_a_reader_who_has_enough_is_no_error(runs: Path) -> None:
         done = subprocess.run(program("verify", jobs, "one", "two"), stdout=writer, stderr=subprocess.PIPE, check=False)
         assert (done.returncode, done.stderr) == (141, b"")
     os.close(writer)
+
+
+def test_restore_asks_before_it_removes(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lock", "-q", "one"]) == 0
+    (runs / "one").chmod(0o755)
+    (runs / "one" / "new").touch()
+    assert subprocess.run(program("restore", "--clean", "one"), stdin=subprocess.DEVNULL, check=False).returncode == 2
+    assert (runs / "one" / "new").exists()
+    assert run(["restore", "--clean", "--dry-run", "one"]) == 0
+    assert "would remove: 1 entry" in lines(capsys)
+    assert (runs / "one" / "new").exists()
+    assert run(["restore", "--clean", "--yes", "one"]) == 0
+    assert not (runs / "one" / "new").exists()
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_restore_of_one_file(absolute: bool, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lock", "-q", "one"]) == 0
+    tamper(runs / "one" / "metrics.json")
+    tamper(runs / "one" / HOSTILE)
+    assert run(["restore", "one", str(runs / "one" / "metrics.json") if absolute else "metrics.json"]) == 0
+    assert lines(capsys)[1] == "  modified  metrics.json"
+    assert (runs / "one" / HOSTILE).read_text() == "{!}"
+
+
+def test_restore_of_a_run_that_is_gone(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lock", "-q", "one"]) == 0
+    subprocess.run(["chmod", "-R", "u+w", "one"], check=True)
+    subprocess.run(["rm", "-r", "one"], check=True)
+    assert run(["restore", "one"]) == 0
+    assert [line.partition(":")[2] for line in lines(capsys)] == [" the whole run (2 files, 6 B written)"]
+    assert run(["verify", "one"]) == 0
