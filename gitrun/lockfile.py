@@ -34,6 +34,8 @@ _ENTRY = re.compile(
 )
 _ATTRIBUTE = re.compile(r" ([a-z][a-z0-9-]*(?::[^ =\n]+)?)(?:=([^ \n]+))?")
 _BAD_COMPONENT = re.compile(rb"(?:\A|/)\.{0,2}(?:/|\Z)")
+_DASHES = ("-", "./-")
+_NO_NAMES = (b"", b".", b"..")
 _NEEDS_ESCAPE = re.compile(r"[\\\n\r]")
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 _UNESCAPE = re.compile(r"\\(.?)")
@@ -154,17 +156,24 @@ def _decode_head(text: str) -> tuple[int, tuple[tuple[str, str], ...], int]:
 
 def _decode_entries(text: str, at: int) -> list[Entry]:
     entries: list[Entry] = []
-    directories: set[bytes] = {ROOT}
-    before: bytes | None = None
+    directories: set[bytes] = set()
+    before = ROOT
     for found in _ENTRY.finditer(text, at):
+        kind, mode, size, mtime, blake3, storage, attributes, escaped, sha256, name = found.groups()
         if found.start() != at:
             break
-        entry = _decode_entry(found)
-        path = entry.path
-        parent = path.rpartition(b"/")[0]
-        if (before is not None and path <= before) or parent not in directories:
+        if kind == FILE and sha256 and blake3 and not (attributes or escaped or "\\" in name or name in _DASHES):
+            # The common case, written out: a run may have 100,000 of them.
+            path = name.encode("latin-1")
+            entry = Entry(path, FILE, int(mode, 8), int(size), int(mtime), sha256, blake3, storage)
+        else:
+            entry = _decode_entry(found)
+            path = entry.path
+        parent, _, last = path.rpartition(b"/")
+        # A parent that is a directory has no bad components itself: it came by here.
+        if entries and (path <= before or parent not in directories or last in _NO_NAMES):
             raise _invalid_entry(text, at)
-        if entry.kind == DIRECTORY:
+        if kind == DIRECTORY:
             directories.add(path)
         entries.append(entry)
         before = path
@@ -177,12 +186,7 @@ def _decode_entries(text: str, at: int) -> list[Entry]:
 def _decode_entry(found: re.Match[str]) -> Entry:
     kind, mode, size, mtime, blake3, storage, attributes, escaped, sha256, name = found.groups()
     path = _decode_name(name, escaped if sha256 else None, found)
-    if not attributes:
-        # The common case, inlined for speed: a plain file or directory.
-        if (kind == FILE) != bool(blake3 and sha256) or kind not in (FILE, DIRECTORY, "p", "s"):
-            raise _invalid_entry(found.string, found.start())
-        return Entry(path, kind, int(mode, 8), int(size), int(mtime), sha256 or "", blake3 or "", storage or "")
-    known, extra = _decode_attributes(attributes, found)
+    known, extra = _decode_attributes(attributes, found) if attributes else ({}, ())
     entry = Entry(
         path,
         kind,
@@ -212,10 +216,9 @@ def _decode_name(name: str, escaped: str | None, found: re.Match[str]) -> bytes:
         return b"-"
     if escaped is None and name == ".":
         return ROOT
-    path = name.encode("latin-1")
-    if _BAD_COMPONENT.search(path) or (escaped is not None and name == "-"):
+    if escaped is not None and name == "-":
         raise _invalid_entry(found.string, found.start())
-    return path
+    return name.encode("latin-1")
 
 
 def _decode_attributes(attributes: str, found: re.Match[str]) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -117,6 +118,7 @@ class _Worker:
 
 
 def _work(function: Callable[[Any], Any], items: Sequence[Any], finish: Callable[[], Any] | None, writer: int) -> None:
+    gc.disable()  # a worker is gone before garbage matters, and its collections touch every page it shares
     # The parent decides when to stop; a ^C reaches the whole process group.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from gitrun.entry import LOCK_FILE
@@ -18,7 +19,7 @@ from gitrun.fsio import TEMPORARY, make_directories, sync_directory, sync_tree, 
 from gitrun.packread import packed_ids, read_packed
 from gitrun.refs import delete_ref, read_ref, read_refs, write_ref
 from gitrun.settings import Identity
-from gitrun.store import Place, RunRecord, object_path
+from gitrun.store import REPOSITORY_SUFFIX, Place, RunRecord, object_path, read_record
 from gitrun.tree import TREE_MODE
 
 if TYPE_CHECKING:
@@ -87,6 +88,19 @@ def create(place: Place) -> None:
 def write_record(repository: bytes, record: RunRecord, *, sync: bool = True) -> None:
     """Writes which run the repository is of."""
     write_file(os.path.join(repository, b"gitrun", b"run"), record.encode(), sync=sync)
+
+
+def follow_name(place: Place) -> Place:
+    """Names the repository after its run, should that have been renamed since; the place with the repository's path."""
+    assert place.repository is not None
+    named = os.path.join(place.store, place.name + REPOSITORY_SUFFIX)
+    if place.repository != named and not os.path.lexists(named):
+        os.rename(place.repository, named)
+        sync_directory(place.store)
+        place = replace(place, repository=named)
+    if place.exists and read_record(place.repository) != place.record():
+        write_record(place.repository, place.record())
+    return place
 
 
 def check_owner(place: Place) -> None:

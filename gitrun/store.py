@@ -110,7 +110,7 @@ def locate(path: bytes, settings: Settings, tool_id: str = "") -> Place:
         if record is None:
             continue
         known = _absolute(record.path, candidate)
-        if known == run or (place.run_id and record.run_id == place.run_id and not _is_run(known, record.run_id)):
+        if _belongs(place, locked_id, candidate, record, known):
             return replace(place, store=os.path.dirname(candidate), repository=candidate, run_id=record.run_id)
         if locked_id and record.run_id == locked_id:
             place = replace(place, copy_of=known)
@@ -119,6 +119,26 @@ def locate(path: bytes, settings: Settings, tool_id: str = "") -> Place:
             "there is no such run", path=run, hint="gitrun status --all DIR lists the runs below a directory"
         )
     return place
+
+
+def _belongs(place: Place, locked_id: str, repository: bytes, record: RunRecord, known: bytes) -> bool:
+    """Whether the repository of the run that was last seen at `known` is the one of the run at `place`."""
+    if known != place.run:
+        return place.run_id == record.run_id != "" and not _is_run(known, record.run_id)
+    if locked_id:
+        return locked_id == record.run_id  # two runs may have swapped their names
+    return not (place.exists and _moved_away(repository, record.run_id, known))
+
+
+def _moved_away(repository: bytes, run_id: str, known: bytes) -> bool:
+    """Whether a locked run was renamed, so that the directory at its old path, without a lock file, is another one."""
+    if not os.path.lexists(os.path.join(repository, b"refs", b"tags", b"locked")):
+        return False
+    parent = os.path.dirname(known)
+    try:
+        return any(_lock_file_says(os.path.join(parent, name))[0] == run_id for name in os.listdir(parent))
+    except OSError:
+        return False
 
 
 def _real(path: bytes) -> bytes:
@@ -160,7 +180,7 @@ def _candidates(place: Place, locked_id: str, locked_store: bytes) -> Iterator[b
     for store in stores:
         by_name = os.path.join(store, place.name + REPOSITORY_SUFFIX)
         yield by_name
-        if place.run_id or not place.beside:
+        if place.run_id or not place.beside or os.path.lexists(by_name):
             yield from (repository for repository in repositories(store) if repository != by_name)
 
 

@@ -15,7 +15,7 @@ from gitrun.ops.verify import verify_here
 from gitrun.owner import give_to_owner
 from gitrun.progress import SILENT, Progress
 from gitrun.recover import finish_unlock, open_run, recover
-from gitrun.repo import check_owner
+from gitrun.repo import check_owner, follow_name
 from gitrun.results import UNLOCKED, Difference, UnlockResult
 from gitrun.settings import Settings
 from gitrun.standing import read_newest, read_standing
@@ -49,10 +49,11 @@ def _unlock(here: Context, jobs: int, progress: Progress) -> UnlockResult:
     if here.place.repository is None:
         open_run(here.place, record)
         return _result(here, record.files, differences, notes)
+    place = follow_name(here.place)  # without a lock file only its name leads to the repository
     begun = Journal(journal.UNLOCK, record, tag)
-    journal.begin(here.place, begun)
-    finish_unlock(here.place, begun)
-    give_to_owner(here.place)
+    journal.begin(place, begun)
+    finish_unlock(place, begun)
+    give_to_owner(place)
     return _result(here, record.files, differences, notes)
 
 
