@@ -276,14 +276,13 @@ class _Copier:
         sha256, blake3 = self._copy(fd, node, likely_there, advance)
         xattrs = read_xattrs(fd)
         check_unchanged(self._source.run, fd, node, node.size)
+        if self._source.link == "hardlink" and not self._has(sha256, node.size):
+            self._link(node, sha256)  # only now: it changes the ctime
         return sha256, blake3, xattrs
 
     def _copy(self, fd: int, node: Node, likely_there: bool, advance: Callable[[int], None]) -> tuple[str, str]:
         if self._source.link in ("none", "hardlink"):
-            sha256, blake3 = hash_file(fd, advance=advance)
-            if self._source.link == "hardlink" and not self._has(sha256, node.size):
-                self._link(node, sha256)
-            return sha256, blake3
+            return hash_file(fd, advance=advance)
         if likely_there:
             sha256, blake3 = hash_file(fd, advance=lambda _: advance(0))
             if self._has(sha256, node.size):

@@ -23,16 +23,27 @@ _NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF}
 
 
 @contextmanager
-def guarded(place: Place, *, shared: bool = False) -> Iterator[None]:
+def guarded(place: Place, *, shared: bool = False, patience: float = PATIENCE) -> Iterator[None]:
     """Keeps other gitrun processes from the run for the duration of a block; readers (`shared`) only keep writers out.
 
-    Raises RunBusy after PATIENCE seconds.
+    Raises RunBusy after `patience` seconds.
     """
     with ExitStack() as held:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         for directory in (place.run, place.repository):
             if directory is not None and os.path.isdir(directory):
                 _hold(directory, place, shared, deadline, held)
+        yield
+
+
+@contextmanager
+def pool_guarded(place: Place, *, shared: bool, patience: float = PATIENCE) -> Iterator[None]:
+    """Keeps `gc` (not `shared`) from dropping what a lock (`shared`) has seen in the store's pool and is about to link.
+
+    Raises RunBusy after `patience` seconds.
+    """
+    with ExitStack() as held:
+        _hold(place.store, place, shared, time.monotonic() + patience, held)
         yield
 
 

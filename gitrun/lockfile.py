@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from gitrun.entry import DIRECTORY, FILE, ROOT, SYMLINK, Entry
+from gitrun.entry import DIRECTORY, FILE, LOCK_FILE, ROOT, SYMLINK, Entry
 from gitrun.errors import LockFileInvalid, NewerFormat
 
 MAJOR, MINOR = 1, 0
@@ -28,13 +29,19 @@ _HEADER_END = "#\n"
 
 # One entry, two lines.  Strict enough that no second spelling of the same entry matches.
 _ENTRY = re.compile(
-    r"# ([fdlpscb]) (0|[1-7][0-7]{0,3}) (0|[1-9][0-9]*) (0|-?[1-9][0-9]*)"
+    r"# ([fdlpscb]) (0|[1-7][0-7]{0,3}) (0|[1-9][0-9]{0,18}) (0|-?[1-9][0-9]{0,18})"
     r"(?: ([0-9a-f]{64}) (blob|lfs|none))?((?: [^ \n]+)*)\n"
     r"(?:(\\?)([0-9a-f]{64})|#)  ([^\n\r\0]+)\n"
 )
 _ATTRIBUTE = re.compile(r" ([a-z][a-z0-9-]*(?::[^ =\n]+)?)(?:=([^ \n]+))?")
 _BAD_COMPONENT = re.compile(rb"(?:\A|/)\.{0,2}(?:/|\Z)")
-_DASHES = ("-", "./-")
+_ONCE = frozenset(
+    ("bytes", "entries", "files", "git-link", "immutable", "layout", "link", "run-id", "store", "threshold")
+)
+"""Header keys that stand for one value each."""
+_ODD_NAMES = ("-", "./-", os.fsdecode(LOCK_FILE))
+_TOO_LATE = str(1 << 63)
+"""Compared as text, which for fewer digits may err, and then costs the longer way."""
 _NO_NAMES = (b"", b".", b"..")
 _NEEDS_ESCAPE = re.compile(r"[\\\n\r]")
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
@@ -60,7 +67,8 @@ class LockFile:
     def of(cls, entries: Iterable[Entry], headers: Iterable[tuple[str, str]]) -> LockFile:
         """The record of `entries` (in any order) with the counts added to `headers`."""
         ordered = tuple(sorted(entries))
-        return cls(tuple(sorted([*headers, *_counts(ordered)])), ordered)
+        pairs = sorted([*headers, *_counts(ordered)], key=lambda pair: (pair[0], _latin(pair[1])))
+        return cls(tuple(pairs), ordered)
 
     @classmethod
     def decode(cls, data: bytes) -> LockFile:
@@ -144,14 +152,15 @@ def _decode_head(text: str) -> tuple[int, tuple[tuple[str, str], ...], int]:
     headers: list[tuple[str, str]] = []
     at = first.end()
     while line := _HEADER_LINE.match(text, at):
-        pair = (line[1], _from_latin(line[2]))
-        if headers and pair <= headers[-1]:
+        pair = (line[1], line[2])
+        if headers and (pair <= headers[-1] or (line[1] in _ONCE and line[1] == headers[-1][0])):
             raise LockFileInvalid(f"header out of order or repeated: {line[1]}", hint=_HINT)
         headers.append(pair)
         at = line.end()
     if not text.startswith(_HEADER_END, at):
         raise LockFileInvalid(f"line {_line_number(text, at)} of the lock file is not a header", hint=_HINT)
-    return int(first[2]), tuple(headers), at + len(_HEADER_END)
+    decoded = tuple((key, _from_latin(value)) for key, value in headers)
+    return int(first[2]), decoded, at + len(_HEADER_END)
 
 
 def _decode_entries(text: str, at: int) -> list[Entry]:
@@ -162,7 +171,8 @@ def _decode_entries(text: str, at: int) -> list[Entry]:
         kind, mode, size, mtime, blake3, storage, attributes, escaped, sha256, name = found.groups()
         if found.start() != at:
             break
-        if kind == FILE and sha256 and blake3 and not (attributes or escaped or "\\" in name or name in _DASHES):
+        plain = kind == FILE and sha256 and blake3 and len(size) < 19 and mtime < _TOO_LATE
+        if plain and not (attributes or escaped or "\\" in name or name in _ODD_NAMES):
             # The common case, written out: a run may have 100,000 of them.
             path = name.encode("latin-1")
             entry = Entry(path, FILE, int(mode, 8), int(size), int(mtime), sha256, blake3, storage)
@@ -187,13 +197,14 @@ def _decode_entry(found: re.Match[str]) -> Entry:
     kind, mode, size, mtime, blake3, storage, attributes, escaped, sha256, name = found.groups()
     path = _decode_name(name, escaped if sha256 else None, found)
     known, extra = _decode_attributes(attributes, found) if attributes else ({}, ())
+    told = str(known.pop("sha256", ""))
     entry = Entry(
         path,
         kind,
         int(mode, 8),
         int(size),
         int(mtime),
-        sha256 or str(known.pop("sha256", "")),
+        sha256 or told,
         blake3 or "",
         storage or "",
         **known,
@@ -229,7 +240,7 @@ def _decode_attributes(attributes: str, found: re.Match[str]) -> tuple[dict[str,
         try:
             if key.startswith("xattr:"):
                 content = b"" if value == "-" else base64.b64decode(value, validate=True)
-                xattrs.append((unquote_to_bytes(key[6:]), content))
+                xattrs.append((_clean(key[6:]), content))
             elif key in _DECODERS:
                 field, decode = _DECODERS[key]
                 known[field] = decode(value)
@@ -244,30 +255,51 @@ def _decode_attributes(attributes: str, found: re.Match[str]) -> tuple[dict[str,
 
 def _decode_device(value: str) -> tuple[int, int]:
     major, minor = value.split(":")
-    return int(major), int(minor)
+    return _small(major), _small(minor)
+
+
+def _small(value: str) -> int:
+    """A number that every system's types can hold."""
+    number = int(value)
+    if not 0 <= number < 1 << 32:
+        raise ValueError(value)
+    return number
+
+
+def _clean(value: str) -> bytes:
+    """A percent-encoded name, which cannot hold NUL."""
+    name = unquote_to_bytes(value)
+    if b"\0" in name:
+        raise ValueError(value)
+    return name
 
 
 _DECODERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "created": ("created", lambda value: value == ""),
     "device": ("device", _decode_device),
-    "hardlink": ("hardlink", int),
+    "hardlink": ("hardlink", _small),
     "mutable": ("mutable", lambda value: value == ""),
     "sha256": ("sha256", str),
-    "target": ("target", unquote_to_bytes),
-    "tree": ("tree_path", unquote_to_bytes),
+    "target": ("target", _clean),
+    "tree": ("tree_path", _clean),
 }
 
 
 def _consistent(entry: Entry, *, has_sum_line: bool) -> bool:
+    """Whether the parts of an entry fit together, as those that a lock writes do."""
     is_file = entry.kind == FILE
+    sizes = {FILE: entry.size < 1 << 63, SYMLINK: entry.size == len(entry.target)}
     return (
         has_sum_line == (is_file and not entry.mutable)
-        and is_file == bool(entry.blake3 and _SHA256.fullmatch(entry.sha256))
+        and is_file == bool(entry.blake3) == bool(_SHA256.fullmatch(entry.sha256))
+        and sizes.get(entry.kind, entry.size == 0)
+        and -(1 << 63) <= entry.mtime_ns < 1 << 63
         and (entry.kind == SYMLINK) == bool(entry.target)
         and (entry.kind in "cb") == (entry.device is not None)
-        and (is_file or not entry.mutable)
-        and (entry.mutable or not entry.created)
-        and not (entry.tree_path and _BAD_COMPONENT.search(entry.tree_path))
+        and (is_file or not (entry.mutable or entry.hardlink))
+        and (not entry.created or (entry.mutable and entry.size == 0))
+        and entry.path != LOCK_FILE
+        and (not entry.tree_path or (entry.kind in (FILE, SYMLINK) and not _BAD_COMPONENT.search(entry.tree_path)))
     )
 
 

@@ -18,16 +18,17 @@ from gitrun.attributes import gitattributes
 from gitrun.compare import join
 from gitrun.entry import BLOB, DIRECTORY, EMPTY_BLAKE3, EMPTY_SHA256, FILE, GIT_LINK, LOCK_FILE, Entry
 from gitrun.errors import ChangedWhileReading, GitrunError, Unsupported, system_failed
-from gitrun.fsio import Beneath, opened, remove_tree, write_file
+from gitrun.fsio import remove_tree
 from gitrun.gather import Gathered, Link, Source, gather, refuse_foreign_owners
 from gitrun.journal import Journal
 from gitrun.lockfile import LockFile
+from gitrun.marks import write_marks
 from gitrun.owner import give_to_owner
 from gitrun.pack import BLOB as BLOB_OBJECT
 from gitrun.pack import COMMIT, TAG, TREE, PackWriter, object_id, packed
 from gitrun.progress import Progress
 from gitrun.publish import publish_objects, publish_packs
-from gitrun.recover import SPOOL, times_kept, undo_lock
+from gitrun.recover import SPOOL, undo_lock
 from gitrun.repo import LOCKED, MAIN, RunRepo
 from gitrun.seal import any_writable, protection, seal
 from gitrun.settings import Settings
@@ -97,7 +98,7 @@ class Making:
             self._gather()
             self._begin()
             self._publish()
-            self._mark_run()
+            write_marks(self._place, self._record)
             self._take_permission()
             self._look_again()
             self._tag()
@@ -266,33 +267,12 @@ class Making:
             tuple(pack.name for pack in self._packs),
             tuple(self._objects),
         )
-        journal.begin(self._place, begun)
         self._begun = begun
+        journal.begin(self._place, begun)
 
     def _publish(self) -> None:
         publish_objects(self._place, self._spool, self._objects)
         publish_packs(self._place, self._spool, self._packs)
-
-    def _mark_run(self) -> None:
-        """Writes lock file, `.git` and missing mutable files; the directories' times are as if nothing had come."""
-        run = self._place.run
-        for entry in self._record.entries:
-            if entry.created:
-                self._create(entry)
-        with opened(run, os.O_RDONLY | os.O_DIRECTORY) as fd, times_kept(fd):
-            if self._record.header("git-link"):
-                write_file(GIT_LINK, b"gitdir: " + git_link_text(self._place) + b"\n", mode=0o444, dir_fd=fd)
-            write_file(LOCK_FILE, self._lock_file, mode=0o444, dir_fd=fd)
-
-    def _create(self, entry: Entry) -> None:
-        with Beneath(self._place.run) as beneath:
-            directory, name = beneath.parent(entry.path)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            with times_kept(directory), opened(name, flags, dir_fd=directory) as fd:
-                os.fchmod(fd, entry.mode)
-                os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-                os.fsync(fd)
-            os.fsync(directory)
 
     def _take_permission(self) -> None:
         wanted = self._wanted
@@ -325,9 +305,12 @@ class Making:
 
     def _finish(self) -> Made:
         save(self._place, self._digest(), self._looked, differences=0, now_ns=self._looked_ns)
-        journal.end(self._place)
-        remove_tree(self._spool)
-        give_to_owner(self._place)
+        try:
+            remove_tree(self._spool)
+            journal.end(self._place)
+            give_to_owner(self._place)
+        except OSError as error:  # the lock stands, and the next command sweeps
+            self._notes.append(f"locked, but leftovers in the store could not be removed: {error.strerror}")
         pairs = join(self._record.entries, self._looked).pairs
         in_force = protection(self._place.run, lambda: any_writable(pairs))
         stored = sum(pack.size for pack in self._packs) + sum(self._objects.values())
@@ -337,7 +320,7 @@ class Making:
         """Puts everything back.  Where even that fails the journal stays, and `status` says `interrupted`."""
         with _signals_held(), suppress(OSError, GitrunError):
             if self._begun is not None:
-                undo_lock(self._place, self._begun)
+                undo_lock(self._place, self._begun, drop_tag=True)
             remove_tree(self._spool)
             if self._new:
                 remove_tree(self._repository)

@@ -15,7 +15,7 @@ from gitrun.inspection import Inspection
 from gitrun.lockfile import MAX_BYTES
 from gitrun.objectfiles import GitObject, Pack
 from gitrun.pack import COMMIT, TAG, TREE, PackWriter, packed
-from gitrun.publish import publish_pack
+from gitrun.publish import publish_packs
 from gitrun.recover import SPOOL
 from gitrun.reffiles import HEAD, rewrite_packed
 from gitrun.refs import delete_ref, write_ref
@@ -86,7 +86,7 @@ def _standing_tag(place: Place, found: Inspection) -> Tag | None:
     fitting = [tag for tag in _free_tags(found) if tag.digest == digest]
     main = found.refs.good.get(MAIN)
     at_main = [tag for tag in fitting if tag.commit == main]
-    return (at_main or fitting or [None])[-1]
+    return next(reversed(at_main or fitting), None)
 
 
 def _archived(found: Inspection, lost: set[str], derived: dict[str, str]) -> dict[str, str]:
@@ -129,7 +129,7 @@ def _mend_objects(place: Place, found: Inspection) -> None:
             set_aside(place.repository, container.path)
 
 
-def _write_pack(place: Place, found: Inspection, spool: bytes) -> bytes:
+def _write_pack(place: Place, found: Inspection, spool: bytes) -> str:
     """The name of the new pack; empty where there was nothing to write."""
     salvage = Salvage(place, found)
     damaged = set(map(id, found.damaged))
@@ -138,12 +138,12 @@ def _write_pack(place: Place, found: Inspection, spool: bytes) -> bytes:
     try:
         _collect(found, salvage, good, pack)
         if not len(pack):
-            return b""
-        name, _ = pack.finish()
+            return ""
+        finished = pack.finish()
     finally:
         pack.close()
-    publish_pack(place, spool, name)
-    return name
+    publish_packs(place, spool, [finished])
+    return finished.name
 
 
 def _collect(found: Inspection, salvage: Salvage, good: set[str], pack: PackWriter) -> None:
@@ -179,11 +179,11 @@ def _children(oid: str, one: GitObject) -> list[str]:
     return []
 
 
-def _set_pack_aside(repository: bytes, pack: Pack, *, keep: bytes) -> None:
+def _set_pack_aside(repository: bytes, pack: Pack, *, keep: str) -> None:
     """Moves a pack and all that belongs to it away; a pack of the same content has the same name, and stays."""
     directory, name = os.path.split(pack.path.removesuffix(b".pack"))
     for file in os.listdir(directory):
-        if os.path.splitext(file)[0] == name and not (name == keep and file.endswith((b".pack", b".idx"))):
+        if os.path.splitext(file)[0] == name and not (name == keep.encode() and file.endswith((b".pack", b".idx"))):
             set_aside(repository, os.path.join(directory, file))
     for cache in (b"objects/pack/multi-pack-index", b"objects/info/commit-graph"):
         remove_file(os.path.join(repository, cache))  # they may tell of the pack that is gone

@@ -84,11 +84,10 @@ class Pack(Container):
         self.path = path
         self.faults = []
         self._size, checksum = self._check_pack()
-        self._offsets = self._read_index(checksum)
-        if self._offsets is None:
-            self._offsets = {}
-            self._scan(self._offsets)
-        self._by_offset = {offset: oid for oid, offset in self._offsets.items()}
+        indexed = self._read_index(checksum)
+        self._offsets: dict[bytes, int] = indexed or {}
+        if indexed is None:
+            self._scan()
         self.ids = [oid.hex() for oid in sorted(self._offsets, key=lambda oid: self._offsets[oid])]
 
     @property
@@ -142,7 +141,7 @@ class Pack(Container):
             return None
         return offsets
 
-    def _scan(self, offsets: dict[bytes, int]) -> None:
+    def _scan(self) -> None:
         """Finds the objects of a pack without index, one after the other, over damaged stretches too."""
         if self._size < 32:
             return
@@ -150,11 +149,11 @@ class Pack(Container):
             at = 12
             while at < self._size - 20:
                 try:
-                    kind, data, end = self._object(fd, at, offsets)
+                    kind, data, end = self._object(fd, at)
                 except _Damaged:
                     at = self._next_start(fd, at + 1)
                     continue
-                offsets.setdefault(object_id(kind, data), at)
+                self._offsets.setdefault(object_id(kind, data), at)
                 at = end
 
     def _next_start(self, fd: int, at: int) -> int:
@@ -172,12 +171,12 @@ class Pack(Container):
 
     # -- objects --
 
-    def _object(self, fd: int, offset: int, known: dict[bytes, int] | None = None) -> tuple[int, bytes, int]:
+    def _object(self, fd: int, offset: int) -> tuple[int, bytes, int]:
         """Kind and content of the object at `offset`, and where it ends."""
         deltas: list[bytes] = []
         end = 0
         while len(deltas) < _DEEPEST:
-            kind, size, base, start = self._head(fd, offset, known)
+            kind, size, base, start = self._head(fd, offset)
             data, stop = _inflate(fd, start, size)
             if len(data) != size:
                 raise _Damaged
@@ -188,7 +187,7 @@ class Pack(Container):
             offset = base
         raise _Damaged
 
-    def _head(self, fd: int, offset: int, known: dict[bytes, int] | None) -> tuple[int, int, int | None, int]:
+    def _head(self, fd: int, offset: int) -> tuple[int, int, int | None, int]:
         """Kind, size, the offset of a delta's base, and where the content begins."""
         head = os.pread(fd, 64, offset)
         try:
@@ -205,8 +204,7 @@ class Pack(Container):
                     raise _Damaged
                 return kind, size, offset - distance, offset + at + 1
             if kind == _ID_DELTA:
-                offsets = self._offsets if known is None else known
-                return kind, size, (offsets or {})[head[at : at + 20]], offset + at + 20
+                return kind, size, self._offsets[head[at : at + 20]], offset + at + 20
         except (IndexError, KeyError):
             raise _Damaged from None
         if kind not in KINDS:

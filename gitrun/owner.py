@@ -10,6 +10,14 @@ from gitrun.entry import GIT_LINK, LOCK_FILE
 from gitrun.store import Place
 
 
+def owner_to_be(place: Place) -> tuple[int, int] | None:
+    """User and group that what root restores must belong to: those of the run or, if it is gone, of its repository."""
+    if os.geteuid() != 0:
+        return None
+    found = os.lstat(place.run if os.path.isdir(place.run) else place.repository or place.store)
+    return found.st_uid, found.st_gid
+
+
 def give_to_owner(place: Place) -> None:
     """Gives store, repository and lock file to the owner of the run; does nothing unless root works for somebody else."""
     if os.geteuid() != 0 or place.repository is None or not place.exists:

@@ -105,7 +105,8 @@ class PackWriter:
     def finish(self) -> FinishedPack:
         """Completes and syncs pack and index, read-only."""
         self._flush()
-        os.pwrite(self._fd, struct.pack(">4sII", b"PACK", 2, len(self._index)), 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        write_all(self._fd, struct.pack(">4sII", b"PACK", 2, len(self._index)))
         checksum = self._checksum()
         write_all(self._fd, checksum)
         name = f"pack-{checksum.hex()}"

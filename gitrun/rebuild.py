@@ -18,7 +18,7 @@ from gitrun.copying import copy_hashing
 from gitrun.entry import BLOB, DIRECTORY, FIFO, FILE, NOT_STORED, ROOT, SOCKET, SYMLINK, Entry
 from gitrun.errors import ObjectCorrupt, ObjectMissing, SystemFailed, system_failed
 from gitrun.fsio import Beneath, opened, remove_tree, write_all
-from gitrun.recover import RESTORING
+from gitrun.marks import RESTORING
 from gitrun.repo import RunRepo
 from gitrun.walk import read_xattrs
 
@@ -30,11 +30,22 @@ _ITEM = b"item"
 class Rebuilder:
     """Writes into one run while it is open; use it in a `with` block.
 
-    `sealed` says whether entries get the permission bits of a locked run or their own.
+    `sealed` says whether entries get the permission bits of a locked run or their own.  `owner` is the user and group
+    that root works for: everything restored is theirs before it gets any permission bit, setuid above all.
     """
 
-    def __init__(self, run: bytes, repo: RunRepo, commit: str, *, sealed: bool, advance: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        run: bytes,
+        repo: RunRepo,
+        commit: str,
+        *,
+        sealed: bool,
+        owner: tuple[int, int] | None,
+        advance: Callable[[int], None],
+    ) -> None:
         self._run = run
+        self._owner = owner
         self._repo = repo
         self._commit = commit
         self._sealed = sealed
@@ -81,6 +92,11 @@ class Rebuilder:
         parent, name = self._beneath.parent(entry.path)
         with suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=parent)
+            self._give_away(name, parent)
+
+    def _give_away(self, name: bytes, dir_fd: int) -> None:
+        if self._owner is not None:
+            os.chown(name, *self._owner, dir_fd=dir_fd, follow_symlinks=False)
 
     def _stage(self, entry: Entry) -> None:
         if entry.hardlink in self._links and entry.hardlink:
@@ -89,13 +105,13 @@ class Rebuilder:
             return
         if entry.kind == SYMLINK:
             os.symlink(entry.target, _ITEM, dir_fd=self._staging)
+            self._give_away(_ITEM, self._staging)
             os.utime(_ITEM, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=self._staging, follow_symlinks=False)
         elif entry.kind == FILE:
             self._stage_file(entry)
         else:
-            os.mknod(
-                _ITEM, _KIND_BITS[entry.kind] | entry.mode, os.makedev(*(entry.device or (0, 0))), dir_fd=self._staging
-            )
+            os.mknod(_ITEM, _KIND_BITS[entry.kind] | 0o600, os.makedev(*(entry.device or (0, 0))), dir_fd=self._staging)
+            self._give_away(_ITEM, self._staging)
             os.chmod(_ITEM, entry.mode, dir_fd=self._staging)
             os.utime(_ITEM, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=self._staging)
 
@@ -105,6 +121,8 @@ class Rebuilder:
                 self._write_blob(fd, entry)
             else:
                 self._copy_object(fd, entry)
+            if self._owner is not None:
+                os.fchown(fd, *self._owner)
             self._dress(fd, entry)
             os.fsync(fd)
         if entry.hardlink:

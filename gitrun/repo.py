@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from gitrun.entry import LOCK_FILE
 from gitrun.errors import ObjectCorrupt, ObjectMissing, RecordError, Refused, TagMismatch
-from gitrun.fsio import TEMPORARY, make_directories, sync_directory, sync_tree, write_file
+from gitrun.fsio import TEMPORARY, make_directories, remove_tree, sync_directory, sync_tree, write_file
 from gitrun.packread import packed_ids, read_packed
 from gitrun.refs import delete_ref, read_ref, read_refs, write_ref
 from gitrun.settings import Identity
@@ -73,15 +74,20 @@ def create(place: Place) -> None:
     """Makes the repository of a place: complete and synced under a temporary name, then renamed."""
     assert place.repository is not None
     make_directories(place.store)
-    building = os.path.join(place.store, TEMPORARY + os.urandom(8).hex().encode())
-    os.mkdir(building)
-    for name in _DIRECTORIES:
-        os.makedirs(os.path.join(building, name))
-    write_file(os.path.join(building, b"HEAD"), b"ref: refs/heads/main\n", sync=False)
-    write_file(os.path.join(building, b"config"), CONFIG, sync=False)
-    write_record(building, place.record(), sync=False)
-    sync_tree(building)
-    os.rename(building, place.repository)
+    # The same name each time: what a killed lock left there, the next lock of this run removes.
+    building = os.path.join(place.store, TEMPORARY + sha256(place.run).hexdigest()[:16].encode())
+    remove_tree(building)
+    try:
+        for name in _DIRECTORIES:
+            os.makedirs(os.path.join(building, name))
+        write_file(os.path.join(building, b"HEAD"), b"ref: refs/heads/main\n", sync=False)
+        write_file(os.path.join(building, b"config"), CONFIG, sync=False)
+        write_record(building, place.record(), sync=False)
+        sync_tree(building)
+        os.rename(building, place.repository)
+    except BaseException:
+        remove_tree(building)
+        raise
     sync_directory(place.store)
 
 
@@ -98,8 +104,9 @@ def follow_name(place: Place) -> Place:
         os.rename(place.repository, named)
         sync_directory(place.store)
         place = replace(place, repository=named)
-    if place.exists and read_record(place.repository) != place.record():
-        write_record(place.repository, place.record())
+    repository = place.repository or named
+    if place.exists and read_record(repository) != place.record():
+        write_record(repository, place.record())
     return place
 
 
@@ -166,11 +173,14 @@ class RunRepo:
         return data
 
     def _read_by_libgit2(self, oid: str, kind: str) -> tuple[int, bytes]:
+        git = self._libgit2()
+        from pygit2 import GitError
+
         try:
-            found, data = self._libgit2().read(oid)
+            found, data = git.read(oid)
         except KeyError as error:
             raise ObjectMissing(f"git {kind} {oid} is missing", path=self.path, hint="gitrun fsck --repair") from error
-        except (ValueError, MemoryError) as error:  # GitError is a ValueError
+        except (GitError, ValueError, MemoryError) as error:
             raise self._corrupt(oid, kind, str(error)) from error
         return int(found), bytes(data)
 

@@ -264,10 +264,12 @@ class GcResult:
     freed_bytes: int = 0
     dry_run: bool = False
     exit: int = 0
+    notes: tuple[str, ...] = ()
+    """What was left alone, and why, a line each."""
 
     def to_dict(self) -> Json:
         """The JSON form, one object."""
-        return {
+        told = {
             "run": "",
             **path_json(self.path),
             "state": "store",
@@ -276,3 +278,4 @@ class GcResult:
             "freed_bytes": self.freed_bytes,
             "dry_run": self.dry_run,
         }
+        return {**told, "notes": list(self.notes)} if self.notes else told

@@ -91,8 +91,6 @@ def _give_back(fd: int, mode: int, path: bytes) -> None:
     try:
         os.fchmod(fd, mode)
     except OSError as error:
-        if error.errno in (errno.EROFS, errno.ENOSYS, errno.ENOTSUP):
-            return  # it could not take the bits either
         raise system_failed(error, "give its write permission back", path) from error
 
 

@@ -7,6 +7,7 @@ outside any repository: configuration that lies in a run, or in the directory on
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     store = env.get("GITRUN_STORE") or config.get("gitrun.store")
     return Settings(
         store=os.path.abspath(os.path.expanduser(os.fsencode(store))) if store else None,
-        large_threshold=parse_size(config.get("gitrun.largethreshold", "1m")),
+        large_threshold=_size("gitrun.largeThreshold", config.get("gitrun.largethreshold", "1m")),
         git_link=_boolean("gitrun.gitLink", config.get("gitrun.gitlink", "true")),
         author=_identity("AUTHOR", env, config),
         committer=_identity("COMMITTER", env, config),
@@ -57,17 +58,21 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def parse_size(text: str) -> int:
-    """Bytes, from `1048576`, `512k`, `1 MiB` or `2G`; all units are powers of 1024."""
-    number = text.strip().lower().removesuffix("b").removesuffix("i")
-    unit = number[-1:] if number[-1:] in _UNITS else ""
-    digits = number.removesuffix(unit).strip() if unit else number
+    """Bytes, from `1048576`, `512k`, `1 MiB` or `2.5G`; all units are powers of 1024.  Raises UsageError."""
+    found = re.fullmatch(r"([0-9]{1,18})(\.[0-9]{1,9})? ?([kmgt]?)(?:i?b)?", text.strip().lower(), re.ASCII)
+    if found:
+        unit = _UNITS[found[3]]
+        size = int(found[1]) * unit + (int(float(found[2]) * unit) if found[2] else 0)
+        if 0 < size < 1 << 62:
+            return size
+    raise UsageError(f"not a size: {text!r}", hint="write it like 512K, 1MiB or 1048576")
+
+
+def _size(key: str, value: str) -> int:
     try:
-        size = float(digits) * _UNITS[unit]
-    except ValueError:
-        raise UsageError(f"not a size: {text!r}", hint="write it like 512K, 1MiB or 1048576") from None
-    if not 0 < size < 1 << 62:
-        raise UsageError(f"not a size that makes sense: {text!r}", hint="write it like 512K, 1MiB or 1048576")
-    return int(size)
+        return parse_size(value)
+    except UsageError:
+        raise UsageError(f"not a size: {key} = {value!r}", hint=f"git config --global {key} 1MiB") from None
 
 
 def _boolean(key: str, value: str) -> bool:
@@ -83,21 +88,23 @@ def _git_config(env: Mapping[str, str]) -> dict[str, str]:
 
     child_env = {name: env[name] for name in _PASSED_ON if name in env}
     child_env |= {"LC_ALL": "C", "GIT_CEILING_DIRECTORIES": "/", "GIT_TERMINAL_PROMPT": "0"}
-    command = ["git", "config", "--includes", "-z", "--get-regexp", r"^(gitrun|user)\."]
+    command = ["git", "config", "--includes", "-z", "--get-regexp", r"^(gitrun|user|author|committer)\."]
     try:
         answer = subprocess.run(
             command, env=child_env, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, check=False
         )
     except OSError:
         return {}  # no git here: nothing is configured
-    pairs = (item.partition("\n")[::2] for item in os.fsdecode(answer.stdout).split("\0") if item)
-    return {key: value if value else "true" for key, value in pairs}
+    # A key without `=` has no newline behind it, and means true.
+    items = (item.partition("\n") for item in os.fsdecode(answer.stdout).split("\0") if item)
+    return {key: value if separator else "true" for key, separator, value in items}
 
 
 def _identity(role: str, env: Mapping[str, str], config: Mapping[str, str]) -> Identity:
     user, host = _login(env), os.uname().nodename or "localhost"
     name = env.get(f"GIT_{role}_NAME") or config.get(f"{role.lower()}.name") or config.get("user.name") or user
-    email = env.get(f"GIT_{role}_EMAIL") or config.get("user.email") or env.get("EMAIL") or f"{user}@{host}"
+    told = config.get(f"{role.lower()}.email") or config.get("user.email")
+    email = env.get(f"GIT_{role}_EMAIL") or told or env.get("EMAIL") or f"{user}@{host}"
     return Identity(_cleaned(name) or user, _cleaned(email))
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from gitrun.entry import LOCK_FILE
+from gitrun.entry import GIT_LINK, LOCK_FILE
 from gitrun.errors import LockFileInvalid, NewerFormat, Refused, RunNotFound, Unsupported
 from gitrun.fsio import read_file
 from gitrun.lockfile import decode_headers
@@ -124,17 +124,15 @@ def locate(path: bytes, settings: Settings, tool_id: str = "") -> Place:
 def _belongs(place: Place, locked_id: str, repository: bytes, record: RunRecord, known: bytes) -> bool:
     """Whether the repository of the run that was last seen at `known` is the one of the run at `place`."""
     if known != place.run:
-        return place.run_id == record.run_id != "" and not _is_run(known, record.run_id)
+        return place.run_id == record.run_id != "" and not _is_run(known, record.run_id, repository)
     if locked_id:
         return locked_id == record.run_id  # two runs may have swapped their names
-    return not (place.exists and _moved_away(repository, record.run_id, known))
+    return not place.exists or _is_run(known, record.run_id, repository) or not _is_beside(known, record.run_id)
 
 
-def _moved_away(repository: bytes, run_id: str, known: bytes) -> bool:
-    """Whether a locked run was renamed, so that the directory at its old path, without a lock file, is another one."""
-    if not os.path.lexists(os.path.join(repository, b"refs", b"tags", b"locked")):
-        return False
-    parent = os.path.dirname(known)
+def _is_beside(path: bytes, run_id: str) -> bool:
+    """Whether the locked run `run_id` lies beside the directory at `path`."""
+    parent = os.path.dirname(path)
     try:
         return any(_lock_file_says(os.path.join(parent, name))[0] == run_id for name in os.listdir(parent))
     except OSError:
@@ -204,12 +202,16 @@ def _absolute(path: bytes, repository: bytes) -> bytes:
     return os.path.normpath(os.path.join(os.path.dirname(repository), path))
 
 
-def _is_run(path: bytes, run_id: str) -> bool:
+def _is_run(path: bytes, run_id: str, repository: bytes) -> bool:
     """Whether the directory at `path` still is the run `run_id`, and not another one that came there later."""
     if not os.path.isdir(path):
         return False
     says = _lock_file_says(path)[0]
-    return not says or says == run_id
+    if says:
+        return says == run_id
+    # A run whose lock file somebody deleted still has its `.git`; one that was renamed left nothing behind.
+    locked = os.path.lexists(os.path.join(repository, b"refs", b"tags", b"locked"))
+    return not locked or os.path.lexists(os.path.join(path, GIT_LINK))
 
 
 def with_repository(place: Place) -> Place:

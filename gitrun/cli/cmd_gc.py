@@ -44,6 +44,7 @@ def show(result: GcResult, console: Console) -> None:
     where = display(result.path)
     if not result.removed:
         console.good(Painted("ok", "green"), f" {where}: nothing to drop")
+        console.notes(result.notes)
         return
     verb, dropped = ("would free", "to drop") if result.dry_run else ("freed", "dropped")
     told = f" {human_size(result.freed_bytes)} in {where}: {counted(len(result.removed), 'file')} {dropped}"
@@ -51,3 +52,4 @@ def show(result: GcResult, console: Console) -> None:
     if console.verbose:
         for path in result.removed:
             console.good(f"  {display(path)}")
+    console.notes(result.notes)

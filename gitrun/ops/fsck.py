@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from gitrun import gitcmd, journal, largefiles, mend
@@ -52,9 +53,10 @@ def fsck_here(here: Context, *, repair: bool, progress: Progress) -> FsckResult:
     """The health of the stored copy, for a caller that holds the guard: for `repair` the exclusive one."""
     if repair:
         check_owner(here.place)
-        _refuse_interrupted(here.place)
+        with suppress(RecordError):  # a journal that cannot be read is one of the faults
+            refuse_interrupted(here.place)
     try:
-        return _repaired(here.place, progress) if repair else _checked(here.place, progress)
+        return _repaired(here, progress) if repair else _checked(here, progress)
     except OSError as error:
         raise system_failed(error, "repair the stored copy" if repair else "check the stored copy") from error
 
@@ -111,13 +113,13 @@ def _journal_findings(place: Place) -> list[Finding]:
 # -- the two ways --
 
 
-def _checked(place: Place, progress: Progress) -> FsckResult:
-    look = _look(place, set(), progress)
-    return _result(place, look, look.findings, look.checked_bytes)
+def _checked(here: Context, progress: Progress) -> FsckResult:
+    look = _look(here.place, set(), progress)
+    return _result(here, look, look.findings, look.checked_bytes)
 
 
-def _repaired(place: Place, progress: Progress) -> FsckResult:
-    assert place.repository is not None
+def _repaired(here: Context, progress: Progress) -> FsckResult:
+    place = here.place
     look = first = _look(place, set(), progress)
     findings, read = dict.fromkeys(first.findings), first.checked_bytes
     notes: list[str] = []
@@ -134,7 +136,7 @@ def _repaired(place: Place, progress: Progress) -> FsckResult:
     give_to_owner(place)
     remaining = {finding.object for finding in look.findings}
     told = [replace(finding, repaired=finding.object not in remaining) for finding in _sorted(findings)]
-    result = _result(place, look, told, read)
+    result = _result(here, look, told, read)
     return replace(result, notes=(*result.notes, *dict.fromkeys(notes), *_verdict(told)))
 
 
@@ -160,12 +162,13 @@ def _verdict(findings: list[Finding]) -> tuple[str, ...]:
     return tuple(notes) if findings else ()
 
 
-def _result(place: Place, look: _Look, findings: list[Finding], read: int) -> FsckResult:
+def _result(here: Context, look: _Look, findings: list[Finding], read: int) -> FsckResult:
+    place = here.place
     ok = all(finding.repaired for finding in findings)
     return FsckResult(
         run=place.run_id,
         path=place.run,
-        state=_state(place),
+        state=_state(here),
         exit=0 if ok else 6,
         notes=(*_notes(place, look), *look.notes),
         ok=ok,
@@ -189,18 +192,8 @@ def _is_interrupted(place: Place) -> bool:
     return os.path.lexists(place.own(b"journal"))
 
 
-def _refuse_interrupted(place: Place) -> None:
-    """An unfinished lock or unlock is to be finished first; a journal that cannot be read is one of the faults."""
+def _state(here: Context) -> str:
     try:
-        refuse_interrupted(place)
-    except NotLocked:
-        raise
-    except RecordError:
-        return
-
-
-def _state(place: Place) -> str:
-    try:
-        return status_here(context(place.run)).state
+        return status_here(here.again()).state
     except GitrunError:
         return UNLOCKED

@@ -9,22 +9,24 @@ from dataclasses import dataclass, field
 from gitrun import journal, repo, statrecord
 from gitrun.compare import content_difference, drift, join, links_drift, sealed_xattrs
 from gitrun.content import digest_nodes, sha256_of
-from gitrun.entry import DIRECTORY, FILE, GIT_LINK, LOCK_FILE, ROOT, Entry
+from gitrun.entry import DIRECTORY, FILE, ROOT, Entry
 from gitrun.errors import GitrunError, ObjectMissing, RecordError, Refused, UsageError, system_failed
-from gitrun.fsio import opened, read_file, remove_tree, write_file
+from gitrun.fsio import opened, read_file, remove_tree
 from gitrun.guard import guarded
 from gitrun.journal import Journal
 from gitrun.lockfile import MAX_BYTES
+from gitrun.marks import RESTORING, write_marks
 from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
-from gitrun.owner import give_to_owner
+from gitrun.owner import give_to_owner, owner_to_be
 from gitrun.progress import SILENT, Progress
 from gitrun.rebuild import Rebuilder, open_directories, refuse_folding
-from gitrun.recover import RESTORING, end_restore, refuse_interrupted, times_kept
+from gitrun.recover import end_restore, refuse_interrupted
 from gitrun.repo import RunRepo
 from gitrun.results import LOCKED, UNLOCKED, Difference, RestoreResult
 from gitrun.seal import set_immutable
 from gitrun.settings import Settings
-from gitrun.standing import Standing, git_link_text, is_locked, own_files_apart, read_newest
+from gitrun.standing import Standing, is_locked, own_files_apart, read_newest
+from gitrun.store import Place
 from gitrun.walk import Node, walk
 
 _CONTENT = ("deleted", "modified", "type", "target", "links", "mutable")
@@ -190,7 +192,7 @@ def _carry_out(
     journal.begin(place, Journal(journal.RESTORE, record))
     made_root = not place.exists
     if made_root:
-        os.makedirs(place.run, 0o700, exist_ok=True)
+        _make_root(place)
     touched = _directories(plan, clean)
     immutable = record.header("immutable") == "yes" and sealed
     if immutable and not made_root:
@@ -210,6 +212,13 @@ def _carry_out(
         set_immutable(place.run, [entry for entry in reversed(record.entries) if not entry.mutable], True)
     give_to_owner(place)
     return lost, written
+
+
+def _make_root(place: Place) -> None:
+    owner = owner_to_be(place)
+    os.makedirs(place.run, 0o700, exist_ok=True)
+    if owner is not None:
+        os.chown(place.run, *owner, follow_symlinks=False)
 
 
 def _directories(plan: Plan, clean: bool) -> set[bytes]:
@@ -243,7 +252,9 @@ def _write(
     kept = frozenset(one.path.rpartition(b"/")[0] for one in plan.added if not clean)
     with (
         RunRepo(place.repository or b"") as stored,
-        Rebuilder(place.run, stored, commit, sealed=sealed, advance=progress.advance) as builder,
+        Rebuilder(
+            place.run, stored, commit, sealed=sealed, owner=owner_to_be(place), advance=progress.advance
+        ) as builder,
     ):
         try:
             builder.remove(_to_remove(plan, clean))
@@ -258,7 +269,8 @@ def _write(
                 if entry.kind != DIRECTORY:
                     builder.mend(entry)
         finally:
-            _write_own_files(here, standing, sealed)
+            if sealed:
+                write_marks(place, standing.record)
             builder.close_directories([one for one in directories if one.path], kept)
     _close_root(here, by_path[ROOT], sealed, keep_time=ROOT in kept)
     return lost, (len(files) - len(lost), sum(entry.size for entry in files))
@@ -281,16 +293,6 @@ def _own_files_missing(here: Context, standing: Standing, sealed: bool) -> bool:
     if not sealed or not here.place.exists:
         return sealed
     return read_file(here.place.lock_file, MAX_BYTES) != standing.data
-
-
-def _write_own_files(here: Context, standing: Standing, sealed: bool) -> None:
-    """Lock file and `.git` of a locked run."""
-    if not sealed:
-        return
-    with opened(here.place.run, os.O_RDONLY | os.O_DIRECTORY) as fd, times_kept(fd):
-        write_file(LOCK_FILE, standing.data, mode=0o444, dir_fd=fd)
-        if standing.record.header("git-link"):
-            write_file(GIT_LINK, b"gitdir: " + git_link_text(here.place) + b"\n", mode=0o444, dir_fd=fd)
 
 
 def _close_root(here: Context, root: Entry, sealed: bool, *, keep_time: bool) -> None:

@@ -40,8 +40,8 @@ def status_here(here: Context) -> StatusResult:
         label=here.label,
         layout=here.layout.NAME if place.exists else headers.get("layout", ""),
         commit=tag.commit if tag else "",
-        files=int(headers.get("files", "0")),
-        bytes=int(headers.get("bytes", "0")),
+        files=_number(headers, "files"),
+        bytes=_number(headers, "bytes"),
         locked_at=tag.when if tag else 0,
         protection=_protection(here) if tag and place.exists else "",
         locks=locks,
@@ -56,8 +56,8 @@ def _without_repository(here: Context) -> StatusResult:
         state=DETACHED if headers else UNLOCKED,
         label=here.label,
         layout=here.layout.NAME,
-        files=int(headers.get("files", "0")),
-        bytes=int(headers.get("bytes", "0")),
+        files=_number(headers, "files"),
+        bytes=_number(headers, "bytes"),
         protection=_protection(here) if headers else "",
     )
 
@@ -77,6 +77,11 @@ def _headers(here: Context) -> dict[str, str]:
         return decode_headers(data) if data else {}
     except RecordError:
         return {}
+
+
+def _number(headers: dict[str, str], key: str) -> int:
+    value = headers.get(key, "")
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else 0
 
 
 def _state(here: Context, tag: Tag | None) -> str:

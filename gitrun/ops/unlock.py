@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from gitrun import journal
 from gitrun.entry import LOCK_FILE
@@ -14,7 +15,7 @@ from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
 from gitrun.ops.verify import verify_here
 from gitrun.owner import give_to_owner
 from gitrun.progress import SILENT, Progress
-from gitrun.recover import finish_unlock, open_run, recover
+from gitrun.recover import finish_unlock, open_run, recover, undo_unlock
 from gitrun.repo import check_owner, follow_name
 from gitrun.results import UNLOCKED, Difference, UnlockResult
 from gitrun.settings import Settings
@@ -51,8 +52,14 @@ def _unlock(here: Context, jobs: int, progress: Progress) -> UnlockResult:
         return _result(here, record.files, differences, notes)
     place = follow_name(here.place)  # without a lock file only its name leads to the repository
     begun = Journal(journal.UNLOCK, record, tag)
-    journal.begin(place, begun)
-    finish_unlock(place, begun)
+    try:
+        journal.begin(place, begun)
+        finish_unlock(place, begun)
+    except (OSError, GitrunError):
+        # Where even that fails the journal stays, and the next unlock goes on from there.
+        with suppress(OSError, GitrunError):
+            undo_unlock(place, begun)
+        raise
     give_to_owner(place)
     return _result(here, record.files, differences, notes)
 

@@ -19,9 +19,10 @@ from gitrun.errors import RunNotFound, SystemFailed
 from gitrun.fsio import read_file
 from gitrun.guard import guarded
 from gitrun.lockfile import MAX_BYTES
+from gitrun.marks import RESTORING
 from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
 from gitrun.progress import SILENT, Progress
-from gitrun.recover import RESTORING, refuse_interrupted
+from gitrun.recover import refuse_interrupted
 from gitrun.results import DETACHED, LOCKED, MODIFIED, Difference, VerifyResult
 from gitrun.seal import any_writable, protection
 from gitrun.settings import Settings

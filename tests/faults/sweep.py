@@ -40,6 +40,8 @@ class Scenario(NamedTuple):
     after: str
     other: str
     other_after: str
+    put_back: bool = True
+    """An error is undone.  False: it leaves the state `interrupted`, and the same command goes on."""
 
 
 LOCK = Scenario("lock", "fresh", "lock", "unlocked", "locked", "unlock", "unlocked")
@@ -160,7 +162,7 @@ def after_error(
         return check_ended(outcome) + _prefixed("exit 0, but", check_state(lab, scenario, scenario.after, wanted))
     wrong = check_ended(outcome) + check_message(outcome, codes)
     before = lab.originals[scenario.start]
-    if scenario is RESTORE:
+    if scenario is RESTORE or (not scenario.put_back and lab.state() == "interrupted"):
         wrong += check_bytes(lab, scenario, wanted, litter=False)
     else:
         changed = differences(before, snapshot(lab.run))
@@ -206,7 +208,7 @@ def sweep(
     points = [c.number for c in calls if s.applies(fault.kind, fault.error, c.name)]
     assert points, f"{scenario.name} makes no call that could meet {fault.name}"
     chosen = choose(points, limit, phase)
-    names = {c.number: f"{c.name} {c.path.decode(errors='replace').removeprefix(str(lab.parent))}" for c in calls}
+    names = {c.number: f"{c.name} {ascii(os.fsdecode(c.path))[1:-1].removeprefix(str(lab.parent))}" for c in calls}
     failures = _on_all(labs, chosen, lambda lab, point: _at(lab, scenario, fault, check, point, part))
     seconds = time.monotonic() - begin
     line = f"{scenario.name} × {fault.name}: {len(points)} points of {len(calls)} calls, {len(chosen)} tried"

@@ -1,0 +1,90 @@
+"""What gitrun itself puts into a locked run: the lock file, the one-line `.git`, missing mutable files - and takes out again."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from gitrun.entry import GIT_LINK, LOCK_FILE, Entry
+from gitrun.fsio import TEMPORARY, Beneath, opened, remove_file, remove_tree, write_file
+from gitrun.lockfile import LockFile
+from gitrun.standing import git_link_text
+from gitrun.store import Place
+
+RESTORING = b".tmp-gitrun-restore"
+"""Where a restore makes its files, in the run."""
+
+
+def write_marks(place: Place, record: LockFile) -> None:
+    """Writes lock file, `.git` and missing mutable files, synced; the directories' times stay as they are."""
+    for entry in record.entries:
+        if entry.created:
+            _create(place.run, entry)
+    with opened(place.run, os.O_RDONLY | os.O_DIRECTORY) as fd, times_kept(fd):
+        if record.header("git-link"):
+            write_file(GIT_LINK, b"gitdir: " + git_link_text(place) + b"\n", mode=0o444, dir_fd=fd)
+        write_file(LOCK_FILE, record.encode(), mode=0o444, dir_fd=fd)
+
+
+def _create(run: bytes, entry: Entry) -> None:
+    with Beneath(run) as beneath:
+        directory, name = beneath.parent(entry.path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with suppress(FileExistsError), times_kept(directory), opened(name, flags, dir_fd=directory) as fd:
+            if os.geteuid() == 0:
+                owner = os.fstat(directory)
+                os.fchown(fd, owner.st_uid, owner.st_gid)
+            os.fchmod(fd, entry.mode)
+            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+            os.fsync(fd)
+        os.fsync(directory)
+
+
+def remove_marks(place: Place, record: LockFile) -> None:
+    """Takes gitrun's files out of the run again, half written ones too; what else there is stays."""
+    with opened(place.run, os.O_RDONLY | os.O_DIRECTORY) as fd:
+        with times_kept(fd):
+            remove_file(LOCK_FILE, dir_fd=fd)
+            if record.header("git-link"):
+                _remove_git_link(fd)
+            _remove_leftovers(place.run, fd)
+        os.fsync(fd)
+    _remove_created(place.run, record)
+
+
+def _remove_git_link(run_fd: int) -> None:
+    with suppress(FileNotFoundError):
+        if stat.S_ISREG(os.stat(GIT_LINK, dir_fd=run_fd, follow_symlinks=False).st_mode):
+            os.unlink(GIT_LINK, dir_fd=run_fd)
+
+
+def _remove_leftovers(run: bytes, run_fd: int) -> None:
+    """Files that a crash left half written, under names that nobody else uses."""
+    for name in map(os.fsencode, os.listdir(run_fd)):
+        if name == RESTORING:
+            remove_tree(os.path.join(run, name))
+        elif name.startswith(TEMPORARY):
+            os.unlink(name, dir_fd=run_fd)
+
+
+def _remove_created(run: bytes, record: LockFile) -> None:
+    """Removes the mutable files that lock made, where they still are empty."""
+    with Beneath(run) as beneath:
+        for path in [entry.path for entry in record.entries if entry.created]:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                if beneath.lstat(path).st_size == 0:
+                    fd, name = beneath.parent(path)
+                    with times_kept(fd):
+                        os.unlink(name, dir_fd=fd)
+
+
+@contextmanager
+def times_kept(fd: int) -> Iterator[None]:
+    """Leaves a directory's times as they were, whatever gitrun writes into it."""
+    before = os.fstat(fd)
+    try:
+        yield
+    finally:
+        os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
