@@ -39,6 +39,11 @@ BLOB, LFS, NOT_STORED = "blob", "lfs", "none"
 """How the content of a file is stored: git blob, git-lfs object, or not at all (`--link none`)."""
 
 
+def full_path(run: bytes, path: bytes) -> bytes:
+    """The path of an entry as people know it; for the root that of the run itself, without a slash behind it."""
+    return run + b"/" + path if path else run
+
+
 def kind_of(st_mode: int) -> str:
     """The kind of an entry, from the `st_mode` of its lstat."""
     return _KIND_OF_FORMAT[stat.S_IFMT(st_mode)]

@@ -160,5 +160,6 @@ def system_failed(error: OSError, doing: str, path: bytes | str | None = None) -
     where = path if path is not None else error.filename
     if not isinstance(where, (bytes, str)):
         where = None
-    reason = error.strerror or type(error).__name__
-    return SystemFailed(f"cannot {doing}: {reason}", path=where, hint=_HINTS.get(error.errno or 0, ""))
+    reason = error.strerror or str(error) or type(error).__name__
+    hint = _HINTS.get(error.errno or 0, "see to the cause, then run the same command again")
+    return SystemFailed(f"cannot {doing}: {reason}", path=where, hint=hint)

@@ -13,6 +13,8 @@ Path = bytes
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+NO_CHMOD = frozenset((errno.EPERM, errno.ENOSYS, errno.ENOTSUP))
+"""What a file system without permission bits (FAT) answers to chmod."""
 TEMPORARY = b".tmp-gitrun-"
 """Names of unfinished files begin so; they are short, so that a name of 255 bytes has one too."""
 
@@ -148,7 +150,7 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, dir_fd: int | None
     try:
         try:
             write_all(fd, data)
-            os.fchmod(fd, mode)
+            try_chmod(fd, mode)
             if sync:
                 os.fsync(fd)
         finally:
@@ -160,6 +162,15 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, dir_fd: int | None
         raise
     if sync:
         sync_directory(directory or b".", dir_fd=dir_fd)
+
+
+def try_chmod(fd: int, mode: int) -> None:
+    """Sets the mode of one of gitrun's own files, where the file system has modes."""
+    try:
+        os.fchmod(fd, mode)
+    except OSError as error:
+        if error.errno not in NO_CHMOD:
+            raise
 
 
 def sync_directory(path: Path, *, dir_fd: int | None = None) -> None:

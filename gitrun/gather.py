@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from gitrun.copying import copy_hashing, hash_file
-from gitrun.entry import BLOB, DIRECTORY, FILE, LFS, NOT_STORED, SYMLINK, Entry
+from gitrun.entry import BLOB, DIRECTORY, FILE, LFS, NOT_STORED, SYMLINK, Entry, full_path
 from gitrun.errors import GitrunError, SystemFailed, Unreadable, Unsupported, system_failed
-from gitrun.fsio import Beneath, opened, sync_directory, write_all
+from gitrun.fsio import Beneath, opened, sync_directory, try_chmod, write_all
 from gitrun.hashing import Sealed, SmallFiles
 from gitrun.leases import give_back, refuse_writers
 from gitrun.names import tree_path
@@ -138,7 +138,7 @@ def _spool_content(spool: bytes, oid: str, data: bytes) -> None:
         return
     with opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
         write_all(fd, data)
-        os.fchmod(fd, 0o444)
+        try_chmod(fd, 0o444)
         os.fsync(fd)
 
 
@@ -197,7 +197,7 @@ def _check_space(source: Source, nodes: Sequence[Node], spool: bytes) -> None:
 
 def _allocated(run: bytes, node: Node) -> int:
     try:
-        return os.stat(os.path.join(run, node.path), follow_symlinks=False).st_blocks * 512
+        return os.stat(full_path(run, node.path), follow_symlinks=False).st_blocks * 512
     except OSError:
         return node.size
 
@@ -297,7 +297,7 @@ class _Copier:
         return any(_size(place) == size for place in places)
 
     def _link(self, node: Node, oid: str) -> None:
-        source, target = os.path.join(self._source.run, node.path), os.path.join(self._spool, oid.encode())
+        source, target = full_path(self._source.run, node.path), os.path.join(self._spool, oid.encode())
         try:
             os.link(source, target, follow_symlinks=False)
         except FileExistsError:
@@ -314,15 +314,15 @@ class _Copier:
         try:
             with opened(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as target:
                 copied = copy_hashing(fd, target, reflink=_REFLINK[self._source.link], advance=advance)
-                os.fchmod(target, 0o444)
+                try_chmod(target, 0o444)
                 os.fsync(target)
             os.rename(temporary, os.path.join(self._spool, copied.sha256.encode()))
         except GitrunError as error:
-            error.path = error.path or os.path.join(self._source.run, node.path)
+            error.path = error.path or full_path(self._source.run, node.path)
             raise
         except OSError as error:
             raise system_failed(
-                error, "copy a large file into the store", os.path.join(self._source.run, node.path)
+                error, "copy a large file into the store", full_path(self._source.run, node.path)
             ) from error
         if copied.size != node.size:
             check_unchanged(self._source.run, fd, node, copied.size)
@@ -424,6 +424,6 @@ def refuse_foreign_owners(run: bytes, nodes: Iterable[Node]) -> None:
         others = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise Unsupported(
             f"a file belongs to another user (uid {foreign[0].owner}){others}",
-            path=os.path.join(run, foreign[0].path),
+            path=full_path(run, foreign[0].path),
             hint="lock as the owner of the whole run, or copy it first",
         )

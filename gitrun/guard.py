@@ -23,13 +23,13 @@ _NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF}
 
 
 @contextmanager
-def guarded(place: Place, *, shared: bool = False, patience: float = PATIENCE) -> Iterator[None]:
+def guarded(place: Place, *, shared: bool = False, patience: float | None = None) -> Iterator[None]:
     """Keeps other gitrun processes from the run for the duration of a block; readers (`shared`) only keep writers out.
 
-    Raises RunBusy after `patience` seconds.
+    Raises RunBusy after `patience` seconds (default: PATIENCE).
     """
     with ExitStack() as held:
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + (PATIENCE if patience is None else patience)
         for directory in (place.run, place.repository):
             if directory is not None and os.path.isdir(directory):
                 _hold(directory, place, shared, deadline, held)
@@ -37,18 +37,22 @@ def guarded(place: Place, *, shared: bool = False, patience: float = PATIENCE) -
 
 
 @contextmanager
-def pool_guarded(place: Place, *, shared: bool, patience: float = PATIENCE) -> Iterator[None]:
+def pool_guarded(place: Place, *, shared: bool, patience: float | None = None) -> Iterator[None]:
     """Keeps `gc` (not `shared`) from dropping what a lock (`shared`) has seen in the store's pool and is about to link.
 
-    Raises RunBusy after `patience` seconds.
+    Raises RunBusy after `patience` seconds (default: PATIENCE).
     """
     with ExitStack() as held:
-        _hold(place.store, place, shared, time.monotonic() + patience, held)
+        deadline = time.monotonic() + (PATIENCE if patience is None else patience)
+        _hold(place.store, place, shared, deadline, held)
         yield
 
 
 def _hold(directory: bytes, place: Place, shared: bool, deadline: float, held: ExitStack) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        return None  # somebody took the permission of a run away: the flock on its repository has to do
     held.callback(os.close, fd)
     how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
     while True:

@@ -11,6 +11,7 @@ import signal
 import threading
 from contextlib import suppress
 
+from gitrun.entry import full_path
 from gitrun.errors import RunActive
 from gitrun.walk import Node
 
@@ -24,7 +25,7 @@ def refuse_writers(run: bytes, fd: int, node: Node) -> None:
     if has_writer(fd):
         raise RunActive(
             f"the file is open for writing{_holders(node)}",
-            path=os.path.join(run, node.path),
+            path=full_path(run, node.path),
             hint="wait until its writer has finished, or lock with --force",
         )
 

@@ -16,7 +16,7 @@ from urllib.parse import quote_from_bytes
 from gitrun import journal, leases, repo, store
 from gitrun.attributes import gitattributes
 from gitrun.compare import join
-from gitrun.entry import BLOB, DIRECTORY, EMPTY_BLAKE3, EMPTY_SHA256, FILE, GIT_LINK, LOCK_FILE, Entry
+from gitrun.entry import BLOB, DIRECTORY, EMPTY_BLAKE3, EMPTY_SHA256, FILE, GIT_LINK, LOCK_FILE, Entry, full_path
 from gitrun.errors import ChangedWhileReading, GitrunError, Unsupported, system_failed
 from gitrun.fsio import remove_tree
 from gitrun.gather import Gathered, Link, Source, gather, refuse_foreign_owners
@@ -27,15 +27,16 @@ from gitrun.owner import give_to_owner
 from gitrun.pack import BLOB as BLOB_OBJECT
 from gitrun.pack import COMMIT, TAG, TREE, PackWriter, object_id, packed
 from gitrun.progress import Progress
+from gitrun.protection import any_writable, immutable_headers, make_immutable, protection
 from gitrun.publish import publish_objects, publish_packs
 from gitrun.recover import SPOOL, undo_lock
 from gitrun.repo import LOCKED, MAIN, RunRepo
-from gitrun.seal import any_writable, protection, seal
+from gitrun.seal import seal
 from gitrun.settings import Settings
 from gitrun.standing import git_link_text, own_files_apart
 from gitrun.statrecord import save, wait_for_tick
 from gitrun.tree import FILE_MODE, Leaf, build_trees
-from gitrun.walk import mount_points, walk
+from gitrun.walk import STILL_WRITTEN, mount_points, walk
 
 GIT_ATTRIBUTES = b".gitattributes"
 
@@ -104,7 +105,7 @@ class Making:
             self._tag()
         except OSError as error:
             self._undo()
-            raise system_failed(error, "lock the run") from error
+            raise system_failed(error, "lock the run", None if error.filename else self._place.run) from error
         except BaseException:  # ^C too: nothing may stay half done
             self._undo()
             raise
@@ -118,7 +119,7 @@ class Making:
         self._nodes = walk(run)
         for node in self._nodes:
             if node.kind == DIRECTORY and os.path.basename(node.path) == store.STORE_NAME:
-                raise Unsupported("the run holds a gitrun store", path=os.path.join(run, node.path), hint="move it out")
+                raise Unsupported("the run holds a gitrun store", path=full_path(run, node.path), hint="move it out")
         refuse_foreign_owners(run, self._nodes)
 
     def _prepare_repository(self) -> None:
@@ -162,6 +163,8 @@ class Making:
             if not os.path.lexists(store.object_path(self._repository, oid))
         }
         self._note_outside_links(gathered.outside_links)
+        if self._wanted.link == "hardlink" and self._objects:
+            self._notes.append("large files share their inodes with the store: a forced edit in place damages both")
 
     def _note_outside_links(self, paths: list[bytes]) -> None:
         if paths and self._wanted.link != "hardlink":
@@ -184,7 +187,7 @@ class Making:
         if self._wanted.link == "hardlink":
             headers.append(("link", "hardlink"))
         if self._wanted.immutable:
-            headers.append(("immutable", "yes"))
+            headers += immutable_headers(self._place.run, self._nodes)
         return LockFile.of([*gathered.entries, *self._created()], headers)
 
     def _links_git(self) -> bool:
@@ -271,13 +274,16 @@ class Making:
         journal.begin(self._place, begun)
 
     def _publish(self) -> None:
-        publish_objects(self._place, self._spool, self._objects)
+        self._stored = sum(pack.size for pack in self._packs)
+        self._stored += publish_objects(self._place, self._spool, self._objects)
         publish_packs(self._place, self._spool, self._packs)
 
     def _take_permission(self) -> None:
         wanted = self._wanted
         pairs = join(self._record.entries, self._nodes).pairs
-        seal(self._place.run, pairs, force=wanted.force, immutable=wanted.immutable, jobs=wanted.jobs)
+        seal(self._place.run, pairs, force=wanted.force, jobs=wanted.jobs)
+        if wanted.immutable:
+            make_immutable(self._place.run, self._record)
         wait_for_tick(time.time_ns())
 
     def _look_again(self) -> None:
@@ -290,11 +296,17 @@ class Making:
         for node in self._looked:
             was = before.pop(node.path, None)
             if was is None and node.path not in created:
-                raise ChangedWhileReading("a file appeared while the run was locked", path=os.path.join(run, node.path))
+                raise ChangedWhileReading(
+                    "a file appeared while the run was locked", path=full_path(run, node.path), hint=STILL_WRITTEN
+                )
             if was is not None and not was.unchanged(node) and node.path not in self._mutable:
-                raise ChangedWhileReading("it changed while the run was locked", path=os.path.join(run, node.path))
+                raise ChangedWhileReading(
+                    "it changed while the run was locked", path=full_path(run, node.path), hint=STILL_WRITTEN
+                )
         for path in before:
-            raise ChangedWhileReading("a file vanished while the run was locked", path=os.path.join(run, path))
+            raise ChangedWhileReading(
+                "a file vanished while the run was locked", path=full_path(run, path), hint=STILL_WRITTEN
+            )
 
     def _tag(self) -> None:
         give_to_owner(self._place)
@@ -313,8 +325,7 @@ class Making:
             self._notes.append(f"locked, but leftovers in the store could not be removed: {error.strerror}")
         pairs = join(self._record.entries, self._looked).pairs
         in_force = protection(self._place.run, lambda: any_writable(pairs))
-        stored = sum(pack.size for pack in self._packs) + sum(self._objects.values())
-        return Made(self._record, self._commit, self._when, in_force, stored, tuple(self._notes))
+        return Made(self._record, self._commit, self._when, in_force, self._stored, tuple(self._notes))
 
     def _undo(self) -> None:
         """Puts everything back.  Where even that fails the journal stays, and `status` says `interrupted`."""

@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from gitrun.entry import GIT_LINK, LOCK_FILE, Entry
-from gitrun.fsio import TEMPORARY, Beneath, opened, remove_file, remove_tree, write_file
+from gitrun.entry import GIT_LINK, LOCK_FILE, Entry, full_path
+from gitrun.fsio import TEMPORARY, Beneath, opened, read_file, remove_file, remove_tree, write_file
 from gitrun.lockfile import LockFile
 from gitrun.standing import git_link_text
 from gitrun.store import Place
@@ -17,15 +17,36 @@ RESTORING = b".tmp-gitrun-restore"
 """Where a restore makes its files, in the run."""
 
 
+def marks(place: Place, record: LockFile) -> dict[bytes, bytes]:
+    """The names and contents of gitrun's own files in the locked run."""
+    link = {GIT_LINK: b"gitdir: " + git_link_text(place) + b"\n"} if record.header("git-link") else {}
+    return link | {LOCK_FILE: record.encode()}
+
+
+def marks_stand(place: Place, record: LockFile) -> bool:
+    """Whether all of gitrun's own files are in the run, and as they should be."""
+    own = marks(place, record)
+    files = all(read_file(full_path(place.run, name), len(data)) == data for name, data in own.items())
+    with Beneath(place.run) as beneath:
+        return files and all(_is_there(beneath, entry.path) for entry in record.entries if entry.created)
+
+
+def _is_there(beneath: Beneath, path: bytes) -> bool:
+    try:
+        beneath.lstat(path)
+    except OSError:
+        return False
+    return True
+
+
 def write_marks(place: Place, record: LockFile) -> None:
     """Writes lock file, `.git` and missing mutable files, synced; the directories' times stay as they are."""
     for entry in record.entries:
         if entry.created:
             _create(place.run, entry)
     with opened(place.run, os.O_RDONLY | os.O_DIRECTORY) as fd, times_kept(fd):
-        if record.header("git-link"):
-            write_file(GIT_LINK, b"gitdir: " + git_link_text(place) + b"\n", mode=0o444, dir_fd=fd)
-        write_file(LOCK_FILE, record.encode(), mode=0o444, dir_fd=fd)
+        for name, data in marks(place, record).items():
+            write_file(name, data, mode=0o444, dir_fd=fd)
 
 
 def _create(run: bytes, entry: Entry) -> None:
@@ -64,7 +85,7 @@ def _remove_leftovers(run: bytes, run_fd: int) -> None:
     """Files that a crash left half written, under names that nobody else uses."""
     for name in map(os.fsencode, os.listdir(run_fd)):
         if name == RESTORING:
-            remove_tree(os.path.join(run, name))
+            remove_tree(full_path(run, name))
         elif name.startswith(TEMPORARY):
             os.unlink(name, dir_fd=run_fd)
 
@@ -83,8 +104,15 @@ def _remove_created(run: bytes, record: LockFile) -> None:
 @contextmanager
 def times_kept(fd: int) -> Iterator[None]:
     """Leaves a directory's times as they were, whatever gitrun writes into it."""
-    before = os.fstat(fd)
+    before = os.fstat(fd).st_mtime_ns
     try:
         yield
     finally:
-        os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+        set_mtime(fd, before)
+
+
+def set_mtime(fd: int, mtime_ns: int) -> None:
+    """Sets a modification time, unless it is that already: where nothing was changed, nothing needs permission."""
+    found = os.fstat(fd)
+    if found.st_mtime_ns != mtime_ns:
+        os.utime(fd, ns=(found.st_atime_ns, mtime_ns))

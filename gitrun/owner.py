@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 
-from gitrun.entry import GIT_LINK, LOCK_FILE
+from gitrun.entry import GIT_LINK, LOCK_FILE, full_path
 from gitrun.store import Place
 
 
@@ -25,7 +25,7 @@ def give_to_owner(place: Place) -> None:
     run = os.lstat(place.run)
     if run.st_uid == 0:
         return
-    own = [os.path.join(place.run, name) for name in (LOCK_FILE, GIT_LINK)]
+    own = [full_path(place.run, name) for name in (LOCK_FILE, GIT_LINK)]
     for path in (*own, *_store_paths(place.store, place.repository)):
         with suppress(FileNotFoundError):
             found = os.lstat(path)

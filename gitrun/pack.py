@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from isal import isal_zlib
 
-from gitrun.fsio import opened, write_all
+from gitrun.fsio import opened, try_chmod, write_all
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 _TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
@@ -112,12 +112,12 @@ class PackWriter:
         name = f"pack-{checksum.hex()}"
         path = os.path.join(self.directory, name.encode())
         index = self._encode_index(checksum)
-        os.fchmod(self._fd, 0o444)
+        try_chmod(self._fd, 0o444)
         os.fsync(self._fd)
         os.rename(self._path, path + b".pack")
         with opened(path + b".idx", os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
             write_all(fd, index)
-            os.fchmod(fd, 0o444)
+            try_chmod(fd, 0o444)
             os.fsync(fd)
         return FinishedPack(name, self._offset + len(checksum) + len(index))
 

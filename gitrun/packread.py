@@ -31,7 +31,7 @@ def read_packed(repository: bytes, oid: bytes) -> tuple[int, bytes] | None:
     for index in _indexes(repository):
         try:
             found = _read_from(index, oid)
-        except (OSError, ValueError, struct.error, zlib.error):
+        except (OSError, ValueError, IndexError, struct.error, zlib.error):
             continue  # libgit2 says what is wrong with it, if anybody asks
         if found is not None and object_id(*found) == oid:
             return found

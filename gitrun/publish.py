@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 
-from gitrun.fsio import make_directories, sync_directory
+from gitrun.fsio import make_directories, sync_directory, try_chmod
 from gitrun.pack import FinishedPack
 from gitrun.store import Place, object_path
 
@@ -26,29 +26,36 @@ def publish_packs(place: Place, spool: bytes, finished: Iterable[FinishedPack]) 
     sync_directory(packs)
 
 
-def publish_objects(place: Place, spool: bytes, oids: Iterable[str]) -> None:
-    """Moves LFS objects into the repository and hard-links them with the pool; what the pool has already is taken from it."""
+def publish_objects(place: Place, spool: bytes, oids: Iterable[str]) -> int:
+    """Moves LFS objects into the repository and hard-links them with the pool; what the pool has already is taken from it.
+
+    Returns the bytes that this added to the store.
+    """
     assert place.repository is not None
+    added = 0
     touched: set[bytes] = set()
     for oid in oids:
         mine, pooled = object_path(place.repository, oid), object_path(place.store, oid)
         for path in (mine, pooled):
             make_directories(os.path.dirname(path))
-        _place(os.path.join(spool, oid.encode()), mine, pooled)
+        if _place(os.path.join(spool, oid.encode()), mine, pooled):
+            added += os.path.getsize(mine)
         touched |= {os.path.dirname(mine), os.path.dirname(pooled)}
     for directory in touched:
         sync_directory(directory)
+    return added
 
 
-def _place(spooled: bytes, mine: bytes, pooled: bytes) -> None:
+def _place(spooled: bytes, mine: bytes, pooled: bytes) -> bool:
+    """Whether the object is new in the store."""
     if os.path.lexists(mine):
-        return
+        return False
     if os.path.exists(pooled) and (not os.path.exists(spooled) or os.path.getsize(pooled) == os.path.getsize(spooled)):
-        link_or_copy(pooled, mine)
-        return
+        return not link_or_copy(pooled, mine)
     os.rename(spooled, mine)
     with suppress(FileExistsError):
         _link(mine, pooled)
+    return True
 
 
 def _link(source: bytes, target: bytes) -> bool:
@@ -61,12 +68,13 @@ def _link(source: bytes, target: bytes) -> bool:
     return True
 
 
-def link_or_copy(source: bytes, target: bytes) -> None:
-    """Gives an object a second name; where the file system has no hard links, a copy, synced and read-only."""
+def link_or_copy(source: bytes, target: bytes) -> bool:
+    """Gives an object a second name; where the file system has no hard links, a copy, synced, read-only, and False."""
     if _link(source, target):
-        return
+        return True
     with open(source, "rb") as reading, open(target, "xb") as writing:
         shutil.copyfileobj(reading, writing, 1 << 20)
         writing.flush()
-        os.fchmod(writing.fileno(), 0o444)
+        try_chmod(writing.fileno(), 0o444)
         os.fsync(writing.fileno())
+    return False

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
+from gitrun.entry import full_path
 from gitrun.errors import ChangedWhileReading, GitrunError
 from gitrun.fsio import Beneath, read_exactly
 from gitrun.leases import refuse_writers
-from gitrun.walk import Node, read_xattrs
+from gitrun.walk import STILL_WRITTEN, Node, read_xattrs
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
 
@@ -62,17 +63,14 @@ def check_unchanged(run: bytes, fd: int, node: Node, size: int) -> None:
     seen = "another file there" if replaced else f"{found.st_size} bytes, {size} of them read"
     raise ChangedWhileReading(
         f"the file changed while it was read: {node.size} bytes expected, {seen}",
-        path=os.path.join(run, node.path),
-        hint=_AGAIN,
+        path=full_path(run, node.path),
+        hint=STILL_WRITTEN,
     )
-
-
-_AGAIN = "something still writes to the run; try again when it has finished"
 
 
 def unreadable(run: bytes, node: Node, error: OSError, failure: type[GitrunError]) -> GitrunError:
     """The failure that tells why a file could not be read."""
-    path = os.path.join(run, node.path)
+    path = full_path(run, node.path)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return ChangedWhileReading("the file vanished while the run was read", path=path, hint=_AGAIN)
+        return ChangedWhileReading("the file vanished while the run was read", path=path, hint=STILL_WRITTEN)
     return failure(f"cannot read it: {error.strerror}", path=path, hint="make it readable, or move it out of the run")

@@ -15,7 +15,7 @@ from hashlib import sha256
 
 from gitrun.compare import sealed_xattrs
 from gitrun.copying import copy_hashing
-from gitrun.entry import BLOB, DIRECTORY, FIFO, FILE, NOT_STORED, ROOT, SOCKET, SYMLINK, Entry
+from gitrun.entry import BLOB, DIRECTORY, FIFO, FILE, NOT_STORED, ROOT, SOCKET, SYMLINK, Entry, full_path
 from gitrun.errors import ObjectCorrupt, ObjectMissing, SystemFailed, system_failed
 from gitrun.fsio import Beneath, opened, remove_tree, write_all
 from gitrun.marks import RESTORING
@@ -83,7 +83,7 @@ class Rebuilder:
             parent, name = self._beneath.parent(entry.path)
             os.rename(_ITEM, name, src_dir_fd=self._staging, dst_dir_fd=parent)
         except OSError as error:
-            raise system_failed(error, "restore it", os.path.join(self._run, entry.path)) from error
+            raise system_failed(error, "restore it", full_path(self._run, entry.path)) from error
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(_ITEM, dir_fd=self._staging)
@@ -227,7 +227,7 @@ class Rebuilder:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise system_failed(error, "remove it", os.path.join(self._run, path)) from error
+                raise system_failed(error, "remove it", full_path(self._run, path)) from error
             finally:
                 self._beneath.directory(ROOT)  # a removed directory must not stay open
 
@@ -250,7 +250,7 @@ class Rebuilder:
             raise system_failed(error, "restore its permissions and times", self._full(entry)) from error
 
     def _full(self, entry: Entry) -> bytes:
-        return os.path.join(self._run, entry.path) if entry.path else self._run
+        return full_path(self._run, entry.path) if entry.path else self._run
 
 
 def open_directories(run: bytes, paths: Iterable[bytes]) -> list[bytes]:
@@ -278,6 +278,6 @@ def refuse_folding(run: bytes, missing: list[bytes]) -> None:
     if missing:
         raise SystemFailed(
             "restored, and gone again: the file system takes two of the run's names for one",
-            path=os.path.join(run, missing[0]),
+            path=full_path(run, missing[0]),
             hint="restore onto a file system that tells upper from lower case",
         )

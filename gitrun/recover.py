@@ -13,7 +13,8 @@ from gitrun.errors import NotLocked
 from gitrun.fsio import TEMPORARY, Beneath, remove_file, remove_tree
 from gitrun.journal import Journal
 from gitrun.lockfile import LockFile
-from gitrun.marks import RESTORING, remove_marks, write_marks
+from gitrun.marks import RESTORING, marks_stand, remove_marks, set_mtime, write_marks
+from gitrun.protection import is_asked, make_changeable, make_immutable
 from gitrun.repo import ARCHIVE, LOCKED, MAIN, RunRepo
 from gitrun.seal import seal, unseal
 from gitrun.standing import own_files_apart
@@ -61,7 +62,9 @@ def refuse_interrupted(place: Place) -> None:
         raise NotLocked(
             f"an earlier {begun.verb} of this run did not finish",
             path=place.run,
-            hint=f"run gitrun {begun.verb} again, or gitrun unlock",
+            hint="gitrun unlock finishes it"
+            if begun.verb == journal.UNLOCK
+            else "run gitrun lock again, or gitrun unlock",
         )
 
 
@@ -118,7 +121,9 @@ def open_run(place: Place, record: LockFile) -> None:
 
     The permission bits come first, or the files could not be removed.  Doing it twice does no harm.
     """
-    unseal(place.run, record.entries, immutable=record.header("immutable") == "yes")
+    if is_asked(record):
+        make_changeable(place.run, record)
+    unseal(place.run, record.entries)
     if record.header("link") == "hardlink" and place.repository is not None:
         break_links(place.repository, place.run, record)
     remove_marks(place, record)
@@ -131,7 +136,7 @@ def _put_times_back(run: bytes, record: LockFile) -> None:
         for entry in record.entries:
             if entry.kind == DIRECTORY and entry.path in touched:
                 with suppress(FileNotFoundError, NotADirectoryError):
-                    os.utime(beneath.directory(entry.path), ns=(entry.mtime_ns, entry.mtime_ns))
+                    set_mtime(beneath.directory(entry.path), entry.mtime_ns)
 
 
 # -- unlock --
@@ -156,12 +161,17 @@ def undo_unlock(place: Place, begun: Journal) -> None:
     assert place.repository is not None
     if place.exists:
         run, record = place.run, begun.record
-        unseal(run, [entry for entry in record.entries if entry.path == ROOT or entry.created])
-        write_marks(place, record)
+        if not marks_stand(place, record):  # on a full disk they had better
+            if is_asked(record):
+                make_changeable(run, record)
+            unseal(run, [entry for entry in record.entries if entry.kind == DIRECTORY])
+            write_marks(place, record)
         pairs = join(record.entries, own_files_apart(place, record, walk(run))).pairs
-        seal(run, pairs, force=True, immutable=record.header("immutable") == "yes", jobs=1)
+        seal(run, pairs, force=True, jobs=1)
+        if is_asked(record):
+            make_immutable(run, record)
     with RunRepo(place.repository) as repo:
-        if begun.tag:
+        if begun.tag and repo.ref(LOCKED) != begun.tag:
             repo.set_ref(LOCKED, begun.tag)
         for number, oid in repo.archived():
             if oid == begun.tag:

@@ -20,7 +20,7 @@ from gitrun.fsio import TEMPORARY, make_directories, remove_tree, sync_directory
 from gitrun.packread import packed_ids, read_packed
 from gitrun.refs import delete_ref, read_ref, read_refs, write_ref
 from gitrun.settings import Identity
-from gitrun.store import REPOSITORY_SUFFIX, Place, RunRecord, object_path, read_record
+from gitrun.store import Place, RunRecord, object_path, read_record, repository_path
 from gitrun.tree import TREE_MODE
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def write_record(repository: bytes, record: RunRecord, *, sync: bool = True) -> 
 def follow_name(place: Place) -> Place:
     """Names the repository after its run, should that have been renamed since; the place with the repository's path."""
     assert place.repository is not None
-    named = os.path.join(place.store, place.name + REPOSITORY_SUFFIX)
+    named = repository_path(place.store, place.name)
     if place.repository != named and not os.path.lexists(named):
         os.rename(place.repository, named)
         sync_directory(place.store)

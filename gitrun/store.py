@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -24,6 +25,7 @@ from gitrun.settings import Settings
 
 STORE_NAME = b".gitrun"
 REPOSITORY_SUFFIX = b".git"
+_LONGEST_NAME = 255 - len(REPOSITORY_SUFFIX) - len("-01234567")
 _OWN = b"gitrun"
 _HEAD_BYTES = 1 << 16
 _NOT_IN_A_REF = re.compile(r"[^A-Za-z0-9._-]+|\.\.+|^[.-]+|\.$|\.lock$")
@@ -176,10 +178,17 @@ def _candidates(place: Place, locked_id: str, locked_store: bytes) -> Iterator[b
     if locked_store and locked_store != place.store:
         stores.append(locked_store)
     for store in stores:
-        by_name = os.path.join(store, place.name + REPOSITORY_SUFFIX)
+        by_name = repository_path(store, place.name)
         yield by_name
         if place.run_id or not place.beside or os.path.lexists(by_name):
             yield from (repository for repository in repositories(store) if repository != by_name)
+
+
+def repository_path(store: bytes, name: bytes) -> bytes:
+    """Where the repository of a run of that name lies; a name too long for a suffix is cut, and told apart by its hash."""
+    if len(name) > _LONGEST_NAME:
+        name = name[: _LONGEST_NAME - 17] + b"-" + sha256(name).hexdigest()[:16].encode()
+    return os.path.join(store, name + REPOSITORY_SUFFIX)
 
 
 def repositories(store: bytes) -> list[bytes]:
@@ -217,9 +226,10 @@ def _is_run(path: bytes, run_id: str, repository: bytes) -> bool:
 def with_repository(place: Place) -> Place:
     """The place with an id and the path of a repository that is still to be made."""
     run_id = place.run_id or new_run_id(place.name)
-    repository = os.path.join(place.store, place.name + REPOSITORY_SUFFIX)
+    repository = repository_path(place.store, place.name)
     if os.path.lexists(repository):
-        repository = os.path.join(place.store, place.name + b"-" + run_id[-8:].encode() + REPOSITORY_SUFFIX)
+        suffix = b"-" + run_id[-8:].encode() + REPOSITORY_SUFFIX
+        repository = repository.removesuffix(REPOSITORY_SUFFIX) + suffix
     if os.path.lexists(repository):
         raise Refused("another run has this repository", path=repository, hint="move it away, or set GITRUN_STORE")
     return replace(place, run_id=run_id, repository=repository)
@@ -243,7 +253,7 @@ def refuse_bad_place(place: Place) -> None:
         )
     parts = place.run.split(b"/")
     if STORE_NAME in parts or (place.run + b"/").startswith(place.store + b"/"):
-        raise Unsupported("this is part of a store, not a run", path=place.run)
+        raise Unsupported("this is part of a store, not a run", path=place.run, hint="lock the run that it belongs to")
 
 
 def prune(store: bytes) -> None:

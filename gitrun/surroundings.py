@@ -7,12 +7,13 @@ history to tell.  gitrun writes none of these.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from contextlib import suppress
 
 from gitrun import gitcmd
 from gitrun.errors import RecordError, ToolFailed
-from gitrun.fsio import make_directories, sync_directory, write_file
+from gitrun.fsio import make_directories, read_file, sync_directory, write_file
 from gitrun.repo import CONFIG
 from gitrun.results import Finding
 
@@ -29,6 +30,12 @@ _LEADS_ASTRAY = {
     b"info/attributes": "it makes git read files differently",
     b"config.worktree": "it is configuration that git may obey",
 }
+_LFS_HOOK = re.compile(
+    rb"""\#!/bin/sh\n
+    command\ -v\ git-lfs\ >/dev/null\ 2>&1\ \|\|\ \{\ (?:echo|printf)\ >&2(?:\ "[^"`$]*")+;\ exit\ 2;\ \}\n
+    git\ lfs\ (?:post-checkout|post-commit|post-merge|pre-push)\ "\$@"\n""",
+    re.VERBOSE,
+)
 _OWN_DIRECTORIES = (
     b"objects",
     b"objects/pack",
@@ -78,14 +85,20 @@ def _hooks(repository: bytes) -> list[Finding]:
     return [
         Finding("config", "hooks/" + os.fsdecode(name), "it is a hook, which git runs")
         for name in names
-        if not name.endswith(b".sample") and _is_executable(os.path.join(repository, b"hooks", name))
+        if not name.endswith(b".sample") and _is_foreign(os.path.join(repository, b"hooks", name))
     ]
 
 
-def _is_executable(path: bytes) -> bool:
-    with suppress(OSError):
-        return bool(os.stat(path).st_mode & 0o111) and not stat.S_ISDIR(os.stat(path).st_mode)
-    return False
+def _is_foreign(path: bytes) -> bool:
+    """Whether git would run something else than the hooks that git-lfs installs whenever it is called."""
+    try:
+        found = os.stat(path)
+        if not found.st_mode & 0o111 or stat.S_ISDIR(found.st_mode):
+            return False
+        data = read_file(path, 4096)
+    except OSError:
+        return True
+    return data is None or not _LFS_HOOK.fullmatch(data)
 
 
 def _configuration(repository: bytes) -> list[Finding]:

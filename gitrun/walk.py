@@ -12,11 +12,14 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gitrun.entry import DIRECTORY, ROOT, SYMLINK, kind_of
+from gitrun.entry import DIRECTORY, ROOT, SYMLINK, full_path, kind_of
 from gitrun.errors import ChangedWhileReading, GitrunError, Unreadable, Unsupported
 
 MAX_DEPTH = 256
 """Levels of directories; each costs an open descriptor during the walk."""
+
+STILL_WRITTEN = "something still writes to the run; try again when it has finished"
+"""The hint of every ChangedWhileReading."""
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_XATTRS = {errno.ENOTSUP, errno.ENOSYS, errno.EPERM}
@@ -117,7 +120,11 @@ class _Walker:
                 continue
             node = pending[-1].directories.pop()
             if len(self._open) > MAX_DEPTH:
-                raise Unsupported(f"directories lie deeper than {MAX_DEPTH} levels", path=self._full(node.path))
+                raise Unsupported(
+                    f"directories lie deeper than {MAX_DEPTH} levels",
+                    path=self._full(node.path),
+                    hint="pack that part of the run into an archive",
+                )
             yield self._enter(node)
             pending.append(self._list(node.path))
             yield from pending[-1].others
@@ -127,7 +134,9 @@ class _Walker:
             self._open.append(os.open(os.path.basename(node.path), _OPEN, dir_fd=self._open[-1]))
             found = os.fstat(self._open[-1])
         if (found.st_dev, found.st_ino) != node.identity:
-            raise ChangedWhileReading("a directory was replaced while it was read", path=self._full(node.path))
+            raise ChangedWhileReading(
+                "a directory was replaced while it was read", path=self._full(node.path), hint=STILL_WRITTEN
+            )
         with self._errors(node.path):
             return node._replace(xattrs=read_xattrs(self._open[-1]))
 
@@ -154,7 +163,9 @@ class _Walker:
 
     def _told(self, error: OSError, path: bytes) -> GitrunError:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return ChangedWhileReading("vanished while the run was listed", path=self._full(path))
+            return ChangedWhileReading(
+                "it vanished while the run was listed", path=self._full(path), hint=STILL_WRITTEN
+            )
         return self._failure(
             f"cannot read it: {error.strerror}",
             path=self._full(path),
@@ -162,7 +173,7 @@ class _Walker:
         )
 
     def _full(self, path: bytes) -> bytes:
-        return os.path.join(self._run, path) if path else self._run
+        return full_path(self._run, path) if path else self._run
 
 
 class _Listing(NamedTuple):

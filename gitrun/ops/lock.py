@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from gitrun import store
+from gitrun.entry import full_path
 from gitrun.errors import RunActive, RunChanged, RunNotFound, TagMissing, Unsupported, UsageError
 from gitrun.gather import LINKS, Link
 from gitrun.guard import guarded
@@ -85,7 +86,7 @@ def _already(here: Context, wanted: Wanted, progress: Progress) -> LockResult:
         first = verdict.differences[0]
         raise RunChanged(
             f"locked, and changed since: {len(verdict.differences)} differences, first {first.kind}",
-            path=os.path.join(here.place.run, first.path),
+            path=full_path(here.place.run, first.path),
             hint="gitrun verify shows them; restore puts the locked content back, unlock makes the new one lockable",
         )
     standing = read_standing(here.place)

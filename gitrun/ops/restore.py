@@ -9,21 +9,20 @@ from dataclasses import dataclass, field
 from gitrun import journal, repo, statrecord
 from gitrun.compare import content_difference, drift, join, links_drift, sealed_xattrs
 from gitrun.content import digest_nodes, sha256_of
-from gitrun.entry import DIRECTORY, FILE, ROOT, Entry
+from gitrun.entry import DIRECTORY, FILE, ROOT, Entry, full_path
 from gitrun.errors import GitrunError, ObjectMissing, RecordError, Refused, UsageError, system_failed
-from gitrun.fsio import opened, read_file, remove_tree
+from gitrun.fsio import opened, remove_tree
 from gitrun.guard import guarded
 from gitrun.journal import Journal
-from gitrun.lockfile import MAX_BYTES
-from gitrun.marks import RESTORING, write_marks
+from gitrun.marks import RESTORING, marks_stand, write_marks
 from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
 from gitrun.owner import give_to_owner, owner_to_be
 from gitrun.progress import SILENT, Progress
+from gitrun.protection import is_asked, make_changeable, make_immutable
 from gitrun.rebuild import Rebuilder, open_directories, refuse_folding
 from gitrun.recover import end_restore, refuse_interrupted
 from gitrun.repo import RunRepo
 from gitrun.results import LOCKED, UNLOCKED, Difference, RestoreResult
-from gitrun.seal import set_immutable
 from gitrun.settings import Settings
 from gitrun.standing import Standing, is_locked, own_files_apart, read_newest
 from gitrun.store import Place
@@ -71,7 +70,7 @@ def restore(
             here = here.again()
             return _restore(here, named, dry_run, clean, jobs_or_all(jobs), progress)
     except OSError as error:
-        raise system_failed(error, "restore the run") from error
+        raise system_failed(error, "restore the run", None if error.filename else here.place.run) from error
 
 
 def _relative(path: str | bytes) -> bytes:
@@ -134,7 +133,7 @@ def _refuse_unknown(here: Context, named: Sequence[bytes], known: set[bytes]) ->
         if name and name not in known and not any(path.startswith(name + b"/") for path in known):
             raise UsageError(
                 "the lock knows no such path",
-                path=os.path.join(here.place.run, name),
+                path=full_path(here.place.run, name),
                 hint="gitrun verify lists what differs",
             )
 
@@ -176,7 +175,7 @@ def _refuse_obstacles(here: Context, plan: Plan, clean: bool) -> None:
     if plan.in_the_way and not clean:
         raise Refused(
             "a directory that was not locked stands in the way, and holds files",
-            path=os.path.join(here.place.run, plan.in_the_way[0]),
+            path=full_path(here.place.run, plan.in_the_way[0]),
             hint="move them away, or restore with --clean",
         )
 
@@ -194,9 +193,9 @@ def _carry_out(
     if made_root:
         _make_root(place)
     touched = _directories(plan, clean)
-    immutable = record.header("immutable") == "yes" and sealed
+    immutable = is_asked(record) and sealed
     if immutable and not made_root:
-        set_immutable(place.run, record.entries, False)
+        make_changeable(place.run, record)
     done = False
     try:
         open_directories(place.run, touched)
@@ -209,7 +208,7 @@ def _carry_out(
         statrecord.forget(place)
         journal.end(place)
     if immutable:
-        set_immutable(place.run, [entry for entry in reversed(record.entries) if not entry.mutable], True)
+        make_immutable(place.run, record)
     give_to_owner(place)
     return lost, written
 
@@ -292,7 +291,7 @@ def _to_remove(plan: Plan, clean: bool) -> list[bytes]:
 def _own_files_missing(here: Context, standing: Standing, sealed: bool) -> bool:
     if not sealed or not here.place.exists:
         return sealed
-    return read_file(here.place.lock_file, MAX_BYTES) != standing.data
+    return not marks_stand(here.place, standing.record)
 
 
 def _close_root(here: Context, root: Entry, sealed: bool, *, keep_time: bool) -> None:

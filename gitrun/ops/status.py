@@ -9,9 +9,9 @@ from gitrun.entry import WRITE_BITS
 from gitrun.errors import RecordError
 from gitrun.lockfile import decode_headers
 from gitrun.ops._context import Context, RunArgument, context
+from gitrun.protection import protection
 from gitrun.repo import RunRepo, Tag
 from gitrun.results import DETACHED, INTERRUPTED, LOCKED, MODIFIED, ORPHANED, UNLOCKED, StatusResult
-from gitrun.seal import protection
 from gitrun.settings import Settings
 from gitrun.store import read_head
 

@@ -22,9 +22,9 @@ from gitrun.lockfile import MAX_BYTES
 from gitrun.marks import RESTORING
 from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
 from gitrun.progress import SILENT, Progress
+from gitrun.protection import any_writable, protection
 from gitrun.recover import refuse_interrupted
 from gitrun.results import DETACHED, LOCKED, MODIFIED, Difference, VerifyResult
-from gitrun.seal import any_writable, protection
 from gitrun.settings import Settings
 from gitrun.standing import Standing, own_files_apart, read_standing
 from gitrun.walk import Node, walk

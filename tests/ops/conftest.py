@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,34 @@ from jsonschema import Draft202012Validator
 from gitrun.cli.main import run as command_line
 from tests.ops.runs import fill
 from tests.support.program import SCHEMA, Told
-from tests.support.users import give
+from tests.support.users import give, remove_tree
+
+
+@pytest.fixture(scope="session")
+def in_memory() -> Iterator[Path]:
+    """A directory in memory where that has room and extended attributes, since all these locks sync; else on disk."""
+    memory = Path("/dev/shm")
+    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 256 << 20
+    base = Path(tempfile.mkdtemp(prefix="gitrun-ops-", dir=memory if roomy and _keeps_attributes(memory) else None))
+    yield base
+    remove_tree(base)
+
+
+def _keeps_attributes(directory: Path) -> bool:
+    with tempfile.NamedTemporaryFile(dir=directory) as file:
+        try:
+            os.setxattr(file.fileno(), "user.test", b"")
+        except OSError:
+            return False
+    return True
+
+
+@pytest.fixture
+def tmp_path(in_memory: Path) -> Iterator[Path]:
+    """As pytest's own, but in memory, and gone after the test."""
+    base = Path(tempfile.mkdtemp(prefix="t-", dir=in_memory))
+    yield base
+    remove_tree(base)
 
 
 @pytest.fixture

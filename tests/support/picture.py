@@ -57,3 +57,8 @@ def modes(seen: Picture) -> dict[bytes, int]:
 def contents(seen: Picture) -> dict[bytes, tuple[int, str]]:
     """Names, types and contents alone."""
     return {path: (it.kind, it.content) for path, it in seen.items()}
+
+
+def without_gitruns(seen: Picture) -> Picture:
+    """Without the two files that gitrun puts into a run: their times are nobody's."""
+    return {path: it for path, it in seen.items() if path not in (b".gitrun.lock", b".git")}

@@ -72,7 +72,7 @@ def test_any_leaves_in_any_order_make_gits_tree(tmp_path_factory: pytest.TempPat
 
 
 def test_git_finds_nothing_to_object_to(judge: Judge) -> None:
-    trees = build_trees([leaf(path) for path in {path for paths in ORDERS.values() for path in paths}])
+    trees = build_trees([leaf(b"%d/%b" % (n, path)) for n, paths in enumerate(ORDERS.values()) for path in paths])
     judge.write("blob", b"file")
     for tree in trees:
         judge.write("tree", tree.data)

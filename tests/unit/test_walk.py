@@ -15,7 +15,7 @@ import pytest
 
 from gitrun import walk as walking
 from gitrun.errors import ChangedWhileReading, SystemFailed, Unreadable, Unsupported
-from gitrun.walk import MAX_DEPTH, Node, mount_points, node_of, read_xattrs, walk
+from gitrun.walk import MAX_DEPTH, Node, node_of, read_xattrs, walk
 from tests.support.tools import CHECKOUT
 from tests.support.users import as_user, user_python
 
@@ -230,7 +230,7 @@ def test_a_directory_that_is_replaced_meanwhile_is_noticed(
     victim.mkdir()
     real = os.open
 
-    def swap(path: bytes, flags: int, **more: int) -> int:
+    def swap(path: bytes | str, *arguments: int, **more: int) -> int:
         if path == b"d":
             shutil.move(run / "d", tmp_path / "away")
             {
@@ -239,7 +239,7 @@ def test_a_directory_that_is_replaced_meanwhile_is_noticed(
                 "file": (run / "d").touch,
                 "nothing": lambda: None,
             }[other]()
-        return real(path, flags, **more)
+        return real(path, *arguments, **more)
 
     monkeypatch.setattr(walking.os, "open", swap)
     with pytest.raises(ChangedWhileReading) as raised:
