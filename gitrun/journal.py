@@ -35,10 +35,10 @@ class Journal:
     git_link: bool = False
     """Whether the `.git` file in the run is gitrun's."""
 
-    def encode(self) -> bytes:
-        """One line of JSON, then the record."""
+    def encode(self, record: bytes = b"") -> bytes:
+        """One line of JSON, then the record, which may be given if it is encoded already."""
         told = {key: value for key, value in _fields(self).items() if key != "record"}
-        return json.dumps(told, sort_keys=True).encode() + b"\n" + self.record.encode()
+        return json.dumps(told, sort_keys=True).encode() + b"\n" + (record or self.record.encode())
 
     @classmethod
     def decode(cls, data: bytes) -> Journal:
@@ -57,9 +57,9 @@ def _fields(journal: Journal) -> dict[str, object]:
     return {name: getattr(journal, name) for name in journal.__slots__}
 
 
-def begin(place: Place, journal: Journal) -> None:
+def begin(place: Place, journal: Journal, record: bytes = b"") -> None:
     """Writes the journal, synced: from here on a crash leaves the state `interrupted`."""
-    write_file(place.own(b"journal"), journal.encode(), mode=0o600)
+    write_file(place.own(b"journal"), journal.encode(record), mode=0o600)
 
 
 def end(place: Place) -> None:

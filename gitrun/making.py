@@ -11,12 +11,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from urllib.parse import quote_from_bytes
 
 from gitrun import journal, leases, repo, store
 from gitrun.attributes import gitattributes
-from gitrun.compare import join
-from gitrun.entry import BLOB, DIRECTORY, EMPTY_BLAKE3, EMPTY_SHA256, FILE, GIT_LINK, LOCK_FILE, Entry, full_path
+from gitrun.entry import (
+    BLOB,
+    DIRECTORY,
+    EMPTY_BLAKE3,
+    EMPTY_SHA256,
+    FILE,
+    GIT_LINK,
+    LFS,
+    LOCK_FILE,
+    WRITE_BITS,
+    Entry,
+    full_path,
+)
 from gitrun.errors import ChangedWhileReading, GitrunError, Unsupported, system_failed
 from gitrun.fsio import remove_tree
 from gitrun.gather import Gathered, Link, Source, gather, refuse_foreign_owners
@@ -27,7 +39,7 @@ from gitrun.owner import give_to_owner
 from gitrun.pack import BLOB as BLOB_OBJECT
 from gitrun.pack import COMMIT, TAG, TREE, PackWriter, object_id, packed
 from gitrun.progress import Progress
-from gitrun.protection import any_writable, immutable_headers, make_immutable, protection
+from gitrun.protection import immutable_headers, make_immutable, protection
 from gitrun.publish import publish_objects, publish_packs
 from gitrun.recover import SPOOL, undo_lock
 from gitrun.repo import LOCKED, MAIN, RunRepo
@@ -99,7 +111,7 @@ class Making:
             self._gather()
             self._begin()
             self._publish()
-            write_marks(self._place, self._record)
+            write_marks(self._place, self._record, self._lock_file)
             self._take_permission()
             self._look_again()
             self._tag()
@@ -153,6 +165,7 @@ class Making:
             gathered = gather(source, self._spool, pack, self._progress)
             self._record = self._recorded(gathered)
             self._lock_file = self._record.encode()
+            self._digest = sha256(self._lock_file).hexdigest()
             self._commit, self._tag_oid = self._add_history(pack, gathered)
             self._packs = [*gathered.packs, pack.finish()]
         finally:
@@ -162,6 +175,7 @@ class Making:
             for oid, size in gathered.objects.items()
             if not os.path.lexists(store.object_path(self._repository, oid))
         }
+        self._has_large = any(entry.storage == LFS for entry in gathered.entries)
         self._note_outside_links(gathered.outside_links)
         if self._wanted.link == "hardlink" and self._objects:
             self._notes.append("large files share their inodes with the store: a forced edit in place damages both")
@@ -246,17 +260,12 @@ class Making:
             "Gitrun-Layout": self._layout,
             "Gitrun-Files": str(record.files),
             "Gitrun-Bytes": str(record.bytes),
-            repo.DIGEST_TRAILER: self._digest(),
+            repo.DIGEST_TRAILER: self._digest,
         }
         return f"{_one_paragraph(subject)}\n\n" + "".join(f"{key}: {value}\n" for key, value in trailers.items())
 
     def _tag_message(self) -> str:
-        return f"Locked run {self._record.run_id}\n\n{repo.DIGEST_TRAILER}: {self._digest()}\n"
-
-    def _digest(self) -> str:
-        from hashlib import sha256
-
-        return sha256(self._lock_file).hexdigest()
+        return f"Locked run {self._record.run_id}\n\n{repo.DIGEST_TRAILER}: {self._digest}\n"
 
     # -- from here on the journal can undo --
 
@@ -271,7 +280,7 @@ class Making:
             tuple(self._objects),
         )
         self._begun = begun
-        journal.begin(self._place, begun)
+        journal.begin(self._place, begun, self._lock_file)
 
     def _publish(self) -> None:
         self._stored = sum(pack.size for pack in self._packs)
@@ -280,11 +289,13 @@ class Making:
 
     def _take_permission(self) -> None:
         wanted = self._wanted
-        pairs = join(self._record.entries, self._nodes).pairs
+        by_path = {node.path: node for node in self._nodes}
+        pairs = [(entry, by_path[entry.path]) for entry in self._record.entries if not entry.created]
         seal(self._place.run, pairs, force=wanted.force, jobs=wanted.jobs)
         if wanted.immutable:
             make_immutable(self._place.run, self._record)
-        wait_for_tick(time.time_ns())
+        if self._has_large:  # small ones are as quickly read again as trusted
+            wait_for_tick(time.time_ns())
 
     def _look_again(self) -> None:
         """Every entry as it was when it was hashed, nothing new, nothing gone."""
@@ -316,16 +327,19 @@ class Making:
             opened_repo.set_ref(LOCKED, self._tag_oid)
 
     def _finish(self) -> Made:
-        save(self._place, self._digest(), self._looked, differences=0, now_ns=self._looked_ns)
+        save(self._place, self._digest, self._looked, differences=0, now_ns=self._looked_ns)
         try:
             remove_tree(self._spool)
             journal.end(self._place)
             give_to_owner(self._place)
         except OSError as error:  # the lock stands, and the next command sweeps
             self._notes.append(f"locked, but leftovers in the store could not be removed: {error.strerror}")
-        pairs = join(self._record.entries, self._looked).pairs
-        in_force = protection(self._place.run, lambda: any_writable(pairs))
+        in_force = protection(self._place.run, self._is_writable)
         return Made(self._record, self._commit, self._when, in_force, self._stored, tuple(self._notes))
+
+    def _is_writable(self) -> bool:
+        sealed = (node for node in self._looked if node.kind in (FILE, DIRECTORY) and node.path not in self._mutable)
+        return any(node.mode & WRITE_BITS for node in sealed)
 
     def _undo(self) -> None:
         """Puts everything back.  Where even that fails the journal stays, and `status` says `interrupted`."""

@@ -17,10 +17,10 @@ RESTORING = b".tmp-gitrun-restore"
 """Where a restore makes its files, in the run."""
 
 
-def marks(place: Place, record: LockFile) -> dict[bytes, bytes]:
-    """The names and contents of gitrun's own files in the locked run."""
+def marks(place: Place, record: LockFile, encoded: bytes = b"") -> dict[bytes, bytes]:
+    """The names and contents of gitrun's own files in the locked run; `encoded` is the record's encoding, if known."""
     link = {GIT_LINK: b"gitdir: " + git_link_text(place) + b"\n"} if record.header("git-link") else {}
-    return link | {LOCK_FILE: record.encode()}
+    return link | {LOCK_FILE: encoded or record.encode()}
 
 
 def marks_stand(place: Place, record: LockFile) -> bool:
@@ -39,13 +39,13 @@ def _is_there(beneath: Beneath, path: bytes) -> bool:
     return True
 
 
-def write_marks(place: Place, record: LockFile) -> None:
+def write_marks(place: Place, record: LockFile, encoded: bytes = b"") -> None:
     """Writes lock file, `.git` and missing mutable files, synced; the directories' times stay as they are."""
     for entry in record.entries:
         if entry.created:
             _create(place.run, entry)
     with opened(place.run, os.O_RDONLY | os.O_DIRECTORY) as fd, times_kept(fd):
-        for name, data in marks(place, record).items():
+        for name, data in marks(place, record, encoded).items():
             write_file(name, data, mode=0o444, dir_fd=fd)
 
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from gitrun.errors import RecordError, ToolFailed, system_failed
+from gitrun.errors import RecordError, system_failed
+from gitrun.gitcmd import HARMLESS, find_program
 from gitrun.names import display
 
 _KEPT = re.compile(
@@ -15,14 +16,6 @@ _KEPT = re.compile(
     r"|SSH_VARIANT|TERMINAL_PROMPT|TRACE.*|CURL_VERBOSE|ALLOW_PROTOCOL|PROTOCOL.*|SSL_.*|HTTP_.*|LFS_.*)"
 )
 """The user's own wishes; all others say which repository git is to work on, and are ours to say."""
-
-_HARMLESS = re.compile(
-    r"core\.(bare|repositoryformatversion|filemode|symlinks|ignorecase|precomposeunicode|logallrefupdates"
-    r"|sharedrepository|compression)|(gitrun|user|branch|gc|pack|fetch|push|lfs)\..*"
-    r"|remote\..*\.(url|pushurl|fetch|push|mirror|prune|tagopt|lfsurl)|remote\.pushdefault",
-    re.IGNORECASE | re.DOTALL,
-)
-"""Keys of a repository's configuration that make git start nothing and read nothing elsewhere."""
 
 _HINT = "somebody changed the repository: `gitrun fsck` checks it, and its `config` can be edited"
 
@@ -33,7 +26,7 @@ def become_git(repository: bytes, args: Sequence[str], environ: Mapping[str, str
     Raises RecordError when the repository's configuration has keys by which git could be made to run something,
     ToolFailed when there is no git.
     """
-    git = _find("git", environ.get("PATH", os.defpath))
+    git = find_program("git", environ.get("PATH", os.defpath))
     environment = git_environment(repository, environ)
     _check_configuration(git, repository, {**environment, "GIT_DIR": os.devnull})  # nothing of it in force yet
     try:
@@ -57,15 +50,6 @@ def git_environment(repository: bytes, environ: Mapping[str, str]) -> dict[str, 
     }
 
 
-def _find(program: str, path: str) -> str:
-    """A program on the PATH; entries that depend on the current directory, which may be a run, do not count."""
-    for directory in path.split(os.pathsep):
-        candidate = os.path.join(directory, program)
-        if os.path.isabs(directory) and os.path.isfile(candidate) and os.access(candidate, os.X_OK):
-            return candidate
-    raise ToolFailed(f"{program} is not installed", hint=f"apt install {program}, or the like")
-
-
 def _check_configuration(git: str, repository: bytes, environment: Mapping[str, str]) -> None:
     import subprocess
 
@@ -77,7 +61,7 @@ def _check_configuration(git: str, repository: bytes, environment: Mapping[str, 
     if listed.returncode:
         raise RecordError("git cannot read the repository's configuration", path=config, hint=_HINT)
     for key in os.fsdecode(listed.stdout).split("\0"):
-        if key and not _HARMLESS.fullmatch(key):
+        if key and not HARMLESS.fullmatch(key):
             told = display(os.fsencode(key))
             raise RecordError(
                 f"the repository's configuration has {told}, which git would obey", path=config, hint=_HINT

@@ -12,22 +12,24 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from gitrun import gitcmd, journal, largefiles, mend
+from gitrun import gitcmd, journal, largefiles, mend, store
 from gitrun.errors import GitrunError, NotLocked, RecordError, ToolFailed, system_failed
 from gitrun.guard import guarded
 from gitrun.inspection import Inspection, inspect, not_stored
+from gitrun.lockfile import LockFile
 from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
 from gitrun.ops.status import status_here
 from gitrun.owner import give_to_owner
 from gitrun.progress import SILENT, Progress
 from gitrun.recover import refuse_interrupted
-from gitrun.repo import check_owner
+from gitrun.repo import MAIN, RunRepo, check_owner, write_record
 from gitrun.results import UNLOCKED, Finding, FsckResult
 from gitrun.settings import Settings
 from gitrun.store import Place
 from gitrun.surroundings import set_aside
 
 _ID = re.compile(r"\b[0-9a-f]{40}\b")
+_RECORD, _JOURNAL = "gitrun/run", "gitrun/journal"
 _ROUNDS = 5
 """What is mended may bring to light what it hid: a tag its commit, a commit its tree."""
 
@@ -41,12 +43,32 @@ def fsck(
     Raises RunNotFound, NotLocked when there is no stored copy, RunBusy, Refused for somebody else's repository, and
     SystemFailed.
     """
-    here = context(run, settings)
+    here = _with_nameless(context(run, settings))
     with guarded(here.place, shared=not repair):
-        here = here.again()
+        here = _with_nameless(here.again())
         if here.place.repository is None:
             raise NotLocked("there is no stored copy of this run", path=here.place.run, hint="gitrun lock makes one")
         return fsck_here(here, repair=repair, progress=progress)
+
+
+def _with_nameless(here: Context) -> Context:
+    """The context with the repository of the run's name, where that one has lost the record of whose it is."""
+    place = here.place
+    if place.repository is not None:
+        return here
+    repository = os.path.join(place.store, place.name + store.REPOSITORY_SUFFIX)
+    if not os.path.isdir(os.path.join(repository, b"objects")) or store.read_record(repository) is not None:
+        return here
+    try:
+        with RunRepo(repository) as repo:
+            tag = repo.tag()
+            commit = tag.commit if tag else repo.ref(MAIN)
+            run_id = LockFile.decode(repo.lock_file(commit)).run_id if commit else ""
+    except GitrunError:
+        run_id = place.run_id
+    if not run_id or (place.run_id and place.run_id != run_id):
+        return here
+    return replace(here, place=replace(place, repository=repository, run_id=run_id))
 
 
 def fsck_here(here: Context, *, repair: bool, progress: Progress) -> FsckResult:
@@ -76,7 +98,7 @@ class _Look:
 def _look(place: Place, trusted: set[str], progress: Progress) -> _Look:
     found = inspect(place, progress)
     large = largefiles.check(place, found.large, trusted, jobs=jobs_or_all(0), progress=progress)
-    findings = [*found.findings, *large.findings, *_journal_findings(place)]
+    findings = [*found.findings, *large.findings, *_own_findings(place)]
     notes = list(found.notes)
     try:
         findings += _stock_findings(place, found, findings)
@@ -102,12 +124,17 @@ def _stock_findings(place: Place, found: Inspection, known: Iterable[Finding]) -
     return findings
 
 
-def _journal_findings(place: Place) -> list[Finding]:
+def _own_findings(place: Place) -> list[Finding]:
+    """What is wrong with gitrun's own files in the repository."""
+    assert place.repository is not None
+    findings = []
+    if store.read_record(place.repository) is None:
+        findings.append(Finding("corrupt", _RECORD, "the record of whose repository this is cannot be read"))
     try:
         journal.pending(place)
     except RecordError as error:
-        return [Finding("corrupt", "gitrun/journal", error.message)]
-    return []
+        findings.append(Finding("corrupt", _JOURNAL, error.message))
+    return findings
 
 
 # -- the two ways --
@@ -143,8 +170,10 @@ def _repaired(here: Context, progress: Progress) -> FsckResult:
 def _mend(place: Place, look: _Look) -> list[str]:
     assert place.repository is not None
     for finding in look.findings:
-        if finding.object == "gitrun/journal":
+        if finding.object == _JOURNAL:
             set_aside(place.repository, place.own(b"journal"))
+        elif finding.object == _RECORD:
+            write_record(place.repository, place.record())
     mend.mend(place, look.found)
     return largefiles.mend(place, look.found.large, look.findings)
 

@@ -553,8 +553,7 @@ def check_locked(lab: Lab, original: Picture) -> list[str]:
     wrong += leftovers(lab)
     if (state := lab.state()) != "locked":
         wrong.append(f"status says {state!r} instead of locked")
-    store = ["--store"] if (ROOT / "gitrun/ops/fsck.py").exists() else []  # TEMPORARY
-    verdict = lab.gitrun("verify", "--strict", *store, lab.run)
+    verdict = lab.gitrun("verify", "--strict", "--store", lab.run)
     if verdict.code:
         wrong.append(f"verify --strict --store: {verdict.tell()}")
     return wrong

@@ -370,6 +370,18 @@ def test_a_damaged_journal(locked: Path) -> None:
     repaired(locked)
 
 
+@pytest.mark.parametrize("data", [None, b""])
+def test_the_record_of_whose_repository_it_is(locked: Path, data: bytes | None) -> None:
+    path = repository(locked) / "gitrun" / "run"
+    before = path.read_bytes()
+    path.unlink()
+    if data is not None:
+        path.write_bytes(data)
+    assert set(found(locked)) == {("corrupt", "gitrun/run")}
+    repaired(locked)
+    assert path.read_bytes() == before
+
+
 # -- 139: what leads git astray --
 
 
