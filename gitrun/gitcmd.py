@@ -24,7 +24,8 @@ OLDEST = (2, 31)
 
 HARMLESS = re.compile(
     r"core\.(bare|repositoryformatversion|filemode|symlinks|ignorecase|precomposeunicode|logallrefupdates"
-    r"|sharedrepository|compression)|(gitrun|user|branch|gc|pack|fetch|push|lfs)\..*"
+    r"|sharedrepository|compression)|(gitrun|user|branch|gc|pack|fetch|push)\..*"
+    r"|lfs\.(?!(customtransfer|extension)\.|storage$|.*standalonetransferagent$).*"
     r"|remote\..*\.(url|pushurl|fetch|push|mirror|prune|tagopt|lfsurl)|remote\.pushdefault",
     re.IGNORECASE | re.DOTALL,
 )

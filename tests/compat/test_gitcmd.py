@@ -197,3 +197,41 @@ def test_a_configuration_that_git_cannot_read(judge: Judge) -> None:
     (judge.directory / "config").write_text("[core\n")
     with pytest.raises(RecordError, match="cannot read"):
         gitcmd.configuration(os.fsencode(judge.directory))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "core.worktree",
+        "core.hookspath",
+        "core.sshcommand",
+        "core.pager",
+        "core.alternaterefscommand",
+        "include.path",
+        "includeif.gitdir:/.path",
+        "filter.lfs.clean",
+        "diff.x.textconv",
+        "credential.helper",
+        "remote.origin.uploadpack",
+        "remote.origin.vcs",
+        "extensions.worktreeconfig",
+        "alias.log",
+        "gpg.program",
+        "uploadpack.packobjectshook",
+        "url.ext::x.insteadof",
+        "lfs.customtransfer.x.path",
+        "lfs.https://x/.standalonetransferagent",
+        "lfs.extension.x.clean",
+        "lfs.storage",
+        "protocol.ext.allow",
+    ],
+)
+def test_keys_that_start_programs_or_lead_elsewhere(key: str) -> None:
+    assert not gitcmd.HARMLESS.fullmatch(key)
+
+
+@pytest.mark.parametrize(
+    "key", ["core.bare", "gc.auto", "gitrun.remote", "remote.origin.url", "lfs.repositoryformatversion", "lfs.url"]
+)
+def test_keys_that_do_no_harm(key: str) -> None:
+    assert gitcmd.HARMLESS.fullmatch(key)
