@@ -49,6 +49,7 @@ def _copy(name: bytes, fd: int, entry: Entry) -> None:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
     with opened(name, dir_fd=fd) as source, opened(_COPY, flags, dir_fd=fd) as copy:
         copy_hashing(source, copy)
+        os.fchmod(source, 0o444)  # it is the store's alone now, to which the run's permission bits were given as well
         found = os.fstat(source)
         os.fchown(copy, found.st_uid, found.st_gid)
         for attribute in os.listxattr(source):

@@ -16,6 +16,7 @@ from urllib.parse import quote_from_bytes
 
 from gitrun import journal, leases, repo, store
 from gitrun.attributes import gitattributes
+from gitrun.copier import Link, Source
 from gitrun.entry import (
     BLOB,
     DIRECTORY,
@@ -31,7 +32,7 @@ from gitrun.entry import (
 )
 from gitrun.errors import ChangedWhileReading, GitrunError, Unsupported, system_failed
 from gitrun.fsio import remove_tree
-from gitrun.gather import Gathered, Link, Source, gather, refuse_foreign_owners
+from gitrun.gather import Gathered, gather, refuse_foreign_owners
 from gitrun.journal import Journal
 from gitrun.lockfile import LockFile
 from gitrun.marks import write_marks

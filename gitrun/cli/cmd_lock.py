@@ -13,7 +13,7 @@ from gitrun.cli._units import human_size, human_time
 from gitrun.results import LockResult
 
 if TYPE_CHECKING:
-    from gitrun.gather import Link
+    from gitrun.copier import Link
 
 
 @click.command("lock")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 
 from gitrun import store
+from gitrun.copier import LINKS, Link
 from gitrun.entry import full_path
 from gitrun.errors import RunActive, RunChanged, RunNotFound, TagMissing, Unsupported, UsageError
-from gitrun.gather import LINKS, Link
 from gitrun.guard import guarded
 from gitrun.making import Making, Wanted
 from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
