@@ -6,7 +6,7 @@ import os
 
 from gitrun.copying import copy_hashing
 from gitrun.entry import LFS, Entry
-from gitrun.fsio import TEMPORARY, Beneath, opened, remove_file
+from gitrun.fsio import TEMPORARY, Beneath, opened, remove_file, try_chmod
 from gitrun.lockfile import LockFile
 from gitrun.marks import times_kept
 from gitrun.store import object_path
@@ -49,7 +49,7 @@ def _copy(name: bytes, fd: int, entry: Entry) -> None:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
     with opened(name, dir_fd=fd) as source, opened(_COPY, flags, dir_fd=fd) as copy:
         copy_hashing(source, copy)
-        os.fchmod(source, 0o444)  # it is the store's alone now, to which the run's permission bits were given as well
+        try_chmod(source, 0o444)  # it is the store's alone now, to which the run's permission bits were given as well
         found = os.fstat(source)
         os.fchown(copy, found.st_uid, found.st_gid)
         for attribute in os.listxattr(source):

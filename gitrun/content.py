@@ -11,14 +11,16 @@ from gitrun.compare import Xattrs
 from gitrun.copying import blake3_file
 from gitrun.errors import GitrunError, SystemFailed
 from gitrun.fsio import Beneath
-from gitrun.hashing import digest_files
+from gitrun.hashing import Ahead, digest_small, stat_of
 from gitrun.progress import Progress
 from gitrun.reading import check_unchanged, open_node, unreadable
 from gitrun.threads import Check, run_threads
 from gitrun.walk import Node, read_xattrs
 
-_LARGE = 1 << 20
+LARGE = 1 << 20
 """Files of at least so many bytes are read in blocks by threads."""
+Digests = dict[bytes, tuple[bytes, Xattrs]]
+"""BLAKE3 digest, 32 bytes, and extended attributes of each file by its path."""
 
 
 def digest_nodes(
@@ -27,9 +29,10 @@ def digest_nodes(
     *,
     jobs: int,
     progress: Progress,
+    ahead: Ahead | None = None,
     failure: type[GitrunError] = SystemFailed,
-) -> dict[bytes, tuple[str, Xattrs]]:
-    """BLAKE3 digest and extended attributes of each file by its path; hard links of one file are read once.
+) -> Digests:
+    """The digests of all files; hard links of one file are read once, and what was read `ahead` is not read again.
 
     Raises `failure` for a file that cannot be read, ChangedWhileReading for one that changes meanwhile.
     """
@@ -38,21 +41,33 @@ def digest_nodes(
         first.setdefault(node.identity, node.path)
     unique = [node for node in nodes if first[node.identity] == node.path]
     progress.stage("verifying", sum(node.size for node in unique), "B")
-    digests: dict[bytes, tuple[str, Xattrs]] = {}
-    small = [node for node in unique if node.size < _LARGE]
-    read = digest_files(run, small, jobs=jobs, failure=failure)
-    for node, seen in zip(small, read, strict=True):
-        digests[node.path] = (seen.blake3, seen.xattrs)
+    digests = _taken(ahead, unique, progress) if ahead is not None else {}
+    rest = [node for node in unique if node.path not in digests]
+    small = [node for node in rest if node.size < LARGE]
+    for node, seen in zip(small, digest_small(run, small, jobs=jobs, failure=failure), strict=True):
+        digests[node.path] = seen
         progress.advance(node.size)
-    large = sorted((node for node in unique if node.size >= _LARGE), key=lambda node: -node.size)
+    large = sorted((node for node in rest if node.size >= LARGE), key=lambda node: -node.size)
     digests |= _digest_large(run, large, jobs, progress, failure)
     return {node.path: digests[first[node.identity]] for node in nodes}
 
 
+def _taken(ahead: Ahead, nodes: Sequence[Node], progress: Progress) -> Digests:
+    """What was read ahead of files that still are what they were then."""
+    by_path = {node.path: node for node in nodes}
+    taken: Digests = {}
+    for path, digest, seen, xattrs in ahead.seen():
+        node = by_path.get(path)
+        if node is not None and stat_of(node) == seen:
+            taken[path] = (digest, xattrs)
+            progress.advance(node.size)
+    return taken
+
+
 def _digest_large(
     run: bytes, nodes: Sequence[Node], jobs: int, progress: Progress, failure: type[GitrunError]
-) -> dict[bytes, tuple[str, Xattrs]]:
-    digests: dict[bytes, tuple[str, Xattrs]] = {}
+) -> Digests:
+    digests: Digests = {}
     guard = threading.Lock()
     alone = max(1, jobs // max(1, min(jobs, len(nodes))))
 
@@ -65,7 +80,7 @@ def _digest_large(
         with Beneath(run) as beneath:
             fd = open_node(run, beneath, node, failure)
         try:
-            seen = (blake3_file(fd, threads=alone, advance=told), read_xattrs(fd))
+            seen = (bytes.fromhex(blake3_file(fd, threads=alone, advance=told)), read_xattrs(fd))
             check_unchanged(run, fd, node, node.size)
         except OSError as error:
             raise unreadable(run, node, error, failure) from error

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from gitrun.errors import SystemFailed
 
@@ -39,28 +39,50 @@ def fork_map(
     jobs: int,
     finish: Callable[[], Answer] | None = None,
 ) -> Iterator[Answer]:
-    """`map(function, items)` in `jobs` forked processes, answers in the order of the items.
+    """`map(function, items)` in forked processes, as Forked describes it."""
+    with Forked(function, items, jobs=jobs, finish=finish) as forked:
+        yield from forked
 
-    Each worker calls `finish` after its last item, and those answers come last.  Serial, and without `finish`, where
-    forking would not pay or is not safe: one job, one item, or other threads in this process.
-    An exception in a worker is raised here.  Closing the iterator ends the workers.
+
+class Forked(Generic[Item, Answer]):
+    """`map(function, items)` in `jobs` processes, which begin at once; iterating gives the answers in the items' order.
+
+    Each worker calls `finish` after its last item, and those answers come last.  Serial, begun by the iteration, and
+    without `finish`, where forking would not pay or is not safe: one job, one item, or other threads in this process.
+    An exception in a worker is raised by the iteration.  Use it in a `with` block, whose end is the workers' end.
     """
-    jobs = min(jobs, len(items))
-    if jobs <= 1 or threading.active_count() > 1:
-        yield from map(function, items)
-        return
-    workers: list[_Worker] = []
-    try:
-        for number in range(jobs):
-            workers.append(_Worker(function, items[number::jobs], finish, others=workers))
-        for index in range(len(items)):
-            yield workers[index % jobs].answer()
-        if finish is not None:
-            for worker in workers:
-                yield worker.answer()
-    finally:
-        for worker in workers:
+
+    def __init__(
+        self,
+        function: Callable[[Item], Answer],
+        items: Sequence[Item],
+        *,
+        jobs: int,
+        finish: Callable[[], Answer] | None = None,
+    ) -> None:
+        self._function, self._items, self._finish = function, items, finish
+        self._workers: list[_Worker] = []
+        jobs = min(jobs, len(items))
+        if jobs > 1 and threading.active_count() == 1:
+            for number in range(jobs):
+                self._workers.append(_Worker(function, items[number::jobs], finish, others=self._workers))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
             worker.end()
+
+    def __iter__(self) -> Iterator[Answer]:
+        if not self._workers:
+            yield from map(self._function, self._items)
+            return
+        for index in range(len(self._items)):
+            yield self._workers[index % len(self._workers)].answer()
+        if self._finish is not None:
+            for worker in self._workers:
+                yield worker.answer()
 
 
 class _Worker:
@@ -113,7 +135,7 @@ class _Worker:
         """Ends the child, finished or not."""
         os.close(self._pipe)
         with suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+            pass
         os.waitpid(self._pid, 0)
 
 

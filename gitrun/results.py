@@ -15,7 +15,7 @@ MODIFIED = "locked+modified"
 INTERRUPTED = "interrupted"
 ORPHANED = "orphaned"
 DETACHED = "detached"
-"""The states of a run, as docs/format.md defines them."""
+"""The states of a run, as docs/states-and-promises.md defines them."""
 
 PROTECTED = "read-only"
 IMMUTABLE = "immutable"

@@ -115,7 +115,7 @@ def _plan(
     found = list(joined.differences)
     for entry, node in joined.pairs:
         known = digests.get(entry.path)
-        if known is not None and (known[0] != entry.blake3 or node.size != entry.size):
+        if known is not None and (known[0] != bytes.fromhex(entry.blake3) or node.size != entry.size):
             found.append(content_difference(entry, node.size, sha256_of(here.place.run, node)))
         else:
             xattrs = known[1] if known else node.xattrs

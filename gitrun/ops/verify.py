@@ -13,11 +13,12 @@ from hashlib import sha256
 
 from gitrun import statrecord
 from gitrun.compare import Xattrs, content_difference, drift, join, links_drift, without_echoes
-from gitrun.content import digest_nodes, sha256_of
+from gitrun.content import LARGE, Digests, digest_nodes, sha256_of
 from gitrun.entry import DIRECTORY, FILE, LOCK_FILE, WRITE_BITS, Entry
 from gitrun.errors import RunNotFound, SystemFailed
 from gitrun.fsio import read_file
 from gitrun.guard import guarded
+from gitrun.hashing import Ahead
 from gitrun.lockfile import MAX_BYTES
 from gitrun.marks import RESTORING
 from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
@@ -63,11 +64,13 @@ def verify_here(
     refuse_interrupted(place)
     standing = read_standing(place)
     looked_ns = time.time_ns()
-    nodes = _listed(here, standing)
-    joined = join(standing.record.entries, nodes)
-    trusted = _trusted(here, standing, joined.pairs) if quick else frozenset[bytes]()
-    to_read = [node for _, node in joined.pairs if node.kind == FILE and node.path not in trusted]
-    digests = digest_nodes(place.run, to_read, jobs=jobs, progress=progress)
+    paths = [] if quick else [entry.path for entry in standing.record.entries if entry.kind == FILE]
+    with Ahead(place.run, paths, limit=LARGE, jobs=jobs) as ahead:
+        nodes = _listed(here, standing)
+        joined = join(standing.record.entries, nodes)
+        trusted = _trusted(here, standing, joined.pairs) if quick else frozenset[bytes]()
+        to_read = [node for _, node in joined.pairs if node.kind == FILE and node.path not in trusted]
+        digests = digest_nodes(place.run, to_read, jobs=jobs, progress=progress, ahead=ahead)
     differences = [*joined.differences, *_lock_file_difference(here, standing), *_content(here, joined.pairs, digests)]
     mutable = tuple(found for found in differences if found.kind == "mutable")
     differences = sorted((found for found in differences if found.kind != "mutable"), key=lambda found: found.path)
@@ -112,16 +115,16 @@ def _lock_file_difference(here: Context, standing: Standing) -> list[Difference]
     return [Difference(LOCK_FILE, "modified", expected, f"sha256:{sha256(data).hexdigest()}, {len(data)} bytes")]
 
 
-def _content(here: Context, pairs: Sequence[Pair], digests: dict[bytes, tuple[str, Xattrs]]) -> list[Difference]:
+def _content(here: Context, pairs: Sequence[Pair], digests: Digests) -> list[Difference]:
     found = []
     for entry, node in pairs:
         digest = digests.get(node.path)
-        if digest is not None and (digest[0] != entry.blake3 or node.size != entry.size):
+        if digest is not None and (digest[0] != bytes.fromhex(entry.blake3) or node.size != entry.size):
             found.append(content_difference(entry, node.size, sha256_of(here.place.run, node)))
     return found
 
 
-def _drift(pairs: Sequence[Pair], digests: dict[bytes, tuple[str, Xattrs]]) -> list[Difference]:
+def _drift(pairs: Sequence[Pair], digests: Digests) -> list[Difference]:
     found = []
     for entry, node in pairs:
         known = digests.get(node.path)

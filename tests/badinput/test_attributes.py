@@ -22,11 +22,12 @@ from tests.support.trial import (
     entry_of,
     error_lines,
     program,
+    remove,
     round_trip,
     stock,
     write,
 )
-from tests.support.users import GID, UID, as_user, give, remove_tree
+from tests.support.users import GID, UID, as_user, give
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="owners, flags and capabilities are root's to give")
 OTHER = 12345
@@ -77,7 +78,7 @@ def test_c51_as_a_user(user_run: Path) -> None:
     (user_run / "sub").chmod(0o3770)
     before = snapshot(user_run)
     assert program("lock", user_run, user=True).code == 0
-    stock("rm", "-rf", user_run)
+    remove(user_run)
     assert program("restore", user_run, user=True).code == 0
     assert program("verify", "--strict", user_run, user=True).code == 0
     assert program("unlock", user_run, user=True).code == 0
@@ -106,7 +107,7 @@ def test_c51_root_restores_a_users_setuid_file(user_run: Path) -> None:
     gitrun.restore(user_run)
     assert mode_of(user_run / "tool") == 0o6555
     assert ((user_run / "tool").stat().st_uid, (user_run / "tool").stat().st_gid) == (UID, GID)
-    remove_tree(user_run)
+    remove(user_run)
     gitrun.restore(user_run)
     assert ((user_run / "tool").stat().st_uid, (user_run / "tool").stat().st_gid) == (UID, GID)
 
@@ -269,7 +270,7 @@ def test_c56_attributes_that_only_root_may_read_or_set(user_run: Path) -> None:
     assert program("unlock", user_run, user=True).code == 0
     assert os.getxattr(user_run / "file", "trusted.x") == b"root's"
     assert program("lock", user_run, user=True).code == 0
-    stock("rm", "-rf", user_run)
+    remove(user_run)
     assert program("restore", user_run, user=True).code == 0
     assert program("verify", user_run, user=True).code == 0
 
@@ -375,7 +376,7 @@ def test_c58_root_restores_a_users_run(user_run: Path) -> None:
     give(user_run)
     before = snapshot(user_run)
     assert program("lock", user_run, user=True).code == 0
-    stock("rm", "-rf", user_run)
+    remove(user_run)
     gitrun.restore(user_run)
     assert_untouched(user_run)
     done = program("unlock", user_run, user=True)

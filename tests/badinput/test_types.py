@@ -25,11 +25,12 @@ from tests.support.trial import (
     error_lines,
     program,
     record,
+    remove,
     round_trip,
     stock,
     write,
 )
-from tests.support.users import give, remove_tree
+from tests.support.users import give
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and devices are root's")
 
@@ -214,9 +215,7 @@ def test_b36_run_named_by_a_symlink(run: Path) -> None:
 def test_b37_one_run_however_it_is_named(run: Path) -> None:
     write(run / "sub" / "file")
     first = program("lock", "--json", run).object
-    spellings = [f"{run}/", f"{run}/.", f"{run}//", f"{run}/sub/..", f"//{run}", "."]
-    spellings += ["../run", "./../run/.", os.path.relpath(run, run)]
-    for spelling in spellings:
+    for spelling in (f"{run}/", f"/{run}//sub/..", ".", "./../run/."):
         told = program("lock", "--json", spelling, cwd=run).object
         assert (told["run"], told["path"], told["commit"]) == (first["run"], first["path"], first["commit"])
         assert told["already"]
@@ -238,7 +237,7 @@ def test_b46_run_named_by_a_descriptor(run: Path, name: str) -> None:
 def test_b46_run_that_is_no_directory(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "run"
     {"file": lambda: write(path), "FIFO": lambda: os.mkfifo(path), "nothing": lambda: None}[kind]()
-    for verb in ("lock", "verify", "unlock", "restore"):
+    for verb in ("lock", "restore"):
         assert_refused(verb, path, code="RunNotFound", path=path, exit_code=3)
 
 
@@ -410,6 +409,21 @@ def test_b43_run_that_is_a_mount_itself(run: Path) -> None:
 
 
 @needs_root
+def test_b44_overlay_with_hard_links_below(run: Path, tmp_path: Path) -> None:
+    """Copying up takes hard links apart: the lock sees that, and holds once nothing is left to be copied."""
+    lower, upper, work = (tmp_path / name for name in ("lower", "upper", "work"))
+    for directory in (upper, work):
+        directory.mkdir()
+    os.link(write(lower / "file"), lower / "twin")
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    with mounted(run, "-t", "overlay", "-o", options, "overlay"):
+        outcome = program("lock", "--json", run)
+        assert (outcome.code, outcome.object["error"]["code"]) == (5, "ChangedWhileReading")
+        assert program("lock", run).code == 0
+        assert program("unlock", run).code == 0
+
+
+@needs_root
 def test_b44_overlay(run: Path, tmp_path: Path) -> None:
     """chmod copies a file up from the lower layer, which may give it another device or inode number."""
     lower, upper, work = (tmp_path / name for name in ("lower", "upper", "work"))
@@ -484,7 +498,7 @@ def test_b50_locked_run_inside_a_run(run: Path, tmp_path: Path) -> None:
     gitrun.lock(run)
     assert_untouched(run)
     assert program("verify", "--strict", child, env=env).code == 0
-    remove_tree(run)
+    remove(run)
     gitrun.restore(run)
     assert_untouched(run)
     gitrun.unlock(run)
@@ -504,7 +518,7 @@ def test_b_everything_at_once_as_a_user(user_run: Path) -> None:
     before = snapshot(user_run)
     assert program("lock", user_run, user=True).code == 0
     assert program("verify", "--strict", user_run, user=True).code == 0
-    stock("rm", "-rf", user_run)
+    remove(user_run)
     assert program("restore", user_run, user=True).code == 0
     assert program("verify", "--strict", user_run, user=True).code == 0
     assert program("unlock", user_run, user=True).code == 0

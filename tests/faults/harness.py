@@ -225,6 +225,7 @@ def _seen(path: bytes, relative: bytes, it: os.stat_result, names: dict[tuple[in
 
 DIRECTORY = chr(stat.S_IFDIR >> 12)
 REGULAR = chr(stat.S_IFREG >> 12)
+SYMLINK = chr(stat.S_IFLNK >> 12)
 
 
 def sealed(picture: Picture) -> Picture:
@@ -332,6 +333,7 @@ class Lab:
         self.repository = self.store / "run.git"
         self.shim = s.Shim(library, base / "state")
         self._server: subprocess.Popen[bytes] | None = None
+        self._pending = 0
         self.originals: dict[str, Picture] = {}
 
     # running
@@ -365,6 +367,7 @@ class Lab:
         """Starts `gitrun ARGUMENTS`; `fault` as in `Shim.set`, counting below the place; `limits` as RLIMIT_*."""
         server = self._serve()
         assert server.stdin is not None
+        self._end_pending()
         for name in ("out", "err"):
             with open(self.base / name, "wb") as file:
                 os.fchmod(file.fileno(), 0o666)
@@ -380,11 +383,21 @@ class Lab:
         self.shim.set(**fault)
         server.stdin.write(json.dumps(request).encode() + b"\n")
         server.stdin.flush()
-        return Running(self, self._answer()["pid"])
+        self._pending = self._answer()["pid"]
+        return Running(self, self._pending)
+
+    def _end_pending(self) -> None:
+        """Ends a command that a failed test left behind, so that the next test can use the place."""
+        if self._pending:
+            for number in (signal.SIGKILL, signal.SIGCONT):
+                with suppress(ProcessLookupError):
+                    os.killpg(self._pending, number)
+            self.finish()
 
     def finish(self) -> Outcome:
         """The outcome of the command that was started last."""
         answer = self._answer()
+        self._pending = 0
         fired = self.shim.fired
         out, err = ((self.base / name).read_bytes().decode("utf-8", "replace") for name in ("out", "err"))
         return Outcome(answer["code"], out, err, answer["left"], fired)
@@ -538,9 +551,12 @@ def git(lab: Lab, *arguments: str, check: bool = True) -> subprocess.CompletedPr
     return subprocess.run(command, cwd="/", env=environment, capture_output=True, check=check)
 
 
-def check_locked(lab: Lab, original: Picture) -> list[str]:
-    """Everything that exit 0 of `lock` promises, proved without gitrun but for `status` and `verify`."""
-    wrong = differences(sealed(original), snapshot(lab.run), root_time=False)
+def check_locked(lab: Lab, original: Picture, *, protected: bool = True) -> list[str]:
+    """Everything that exit 0 of `lock` promises, proved without gitrun but for `status` and `verify`.
+
+    Without `protected` the file system refused to change modes, and lock said so.
+    """
+    wrong = differences(sealed(original), snapshot(lab.run), root_time=False, modes=protected)
     if not (lab.run / ".gitrun.lock").is_file():
         return [*wrong, "there is no lock file"]
     listed = subprocess.run(
@@ -553,7 +569,7 @@ def check_locked(lab: Lab, original: Picture) -> list[str]:
     wrong += leftovers(lab)
     if (state := lab.state()) != "locked":
         wrong.append(f"status says {state!r} instead of locked")
-    verdict = lab.gitrun("verify", "--strict", "--store", lab.run)
+    verdict = lab.gitrun("verify", *(["--strict"] if protected else []), "--store", lab.run)
     if verdict.code:
         wrong.append(f"verify --strict --store: {verdict.tell()}")
     return wrong
@@ -601,7 +617,7 @@ def check_tree(lab: Lab, original: Picture) -> list[str]:
     for line in listing.stdout.split(b"\0")[:-1]:
         about, path = line.split(b"\t", 1)
         tree[path] = about.decode().split()
-    wanted = {p for p, it in original.items() if it.kind != DIRECTORY}
+    wanted = {p for p, it in original.items() if it.kind in (REGULAR, SYMLINK)}
     extra = {b".gitrun.lock", b".gitattributes"}
     wrong = [f"{p!r} is not in the tree" for p in wanted - tree.keys()]
     wrong += [f"{p!r} is in the tree too much" for p in tree.keys() - wanted - extra]

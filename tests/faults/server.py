@@ -7,15 +7,20 @@ first `{"pid": …}`, and when the program and everything it left behind are gon
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import gc
 import importlib
 import json
 import os
 import pkgutil
 import resource
 import runpy
+import signal
 import sys
+import threading
 import time
+from contextlib import suppress
 
 PR_SET_CHILD_SUBREAPER = 36
 PATIENCE = 10.0
@@ -26,9 +31,11 @@ def preload() -> None:
     """Imports everything that gitrun may import; runs none of it."""
     import gitrun
 
-    for module in pkgutil.walk_packages(gitrun.__path__, "gitrun."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+    names = [module.name for module in pkgutil.walk_packages(gitrun.__path__, "gitrun.")]
+    for name in ["subprocess", "pwd", *names]:
+        if not name.endswith("__main__"):
+            importlib.import_module(name)
+    gc.freeze()
 
 
 def child(request: dict, close: list[int]) -> None:
@@ -46,40 +53,47 @@ def child(request: dict, close: list[int]) -> None:
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
     sys.argv = ["gitrun", *map(os.fsdecode, request["argv"])]
     os.umask(0o022)
-    runpy.run_module("gitrun", run_name="__main__", alter_sys=False)
+    try:
+        runpy.run_module("gitrun", run_name="__main__", alter_sys=False)
+    except SystemExit as end:
+        if isinstance(end.code, int):
+            leave(end.code)
+        raise
 
 
-def alive(session: int) -> list[int]:
-    """Processes of a session that are not zombies."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat") as file:
-                    state, _, _, its_session = file.read().rpartition(")")[2].split()[:4]
-            except OSError:
-                continue
-            if int(its_session) == session and state not in "ZX":
-                found.append(int(name))
-    return found
+def leave(code: int) -> None:
+    """Ends as Python does, but for taking all modules apart, which costs more than most commands."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(code)
 
 
 def reap(pid: int) -> dict:
     """Waits for the child, then for whatever it left; kills that after a while, and tells."""
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     end = time.monotonic() + PATIENCE
-    left = alive(pid)
-    while left and time.monotonic() < end:
-        time.sleep(0.01)
-        left = alive(pid)
-    for other in left:
-        os.kill(other, 9)
-    try:
+    while (alive := group_lives(pid)) and time.monotonic() < end:
+        time.sleep(0.002)
+    if alive:
+        os.killpg(pid, signal.SIGKILL)
+        while group_lives(pid):
+            time.sleep(0.002)
+    return {"code": code, "left": int(alive)}
+
+
+def group_lives(group: int) -> bool:
+    """Whether a process of the group still runs; orphans come to this process, which buries them."""
+    with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-    except ChildProcessError:
-        pass
-    return {"code": code, "left": len(left)}
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def main() -> None:

@@ -86,7 +86,11 @@ def check_bytes(lab: Lab, scenario: Scenario, wanted: Picture, *, litter: bool) 
     """
     now = snapshot(lab.run)
     if litter:
-        now = {p: it for p, it in now.items() if not p.startswith((b".gitrun", b".tmp-gitrun")) and b"/.tmp-gitrun" not in p}
+        now = {
+            p: it
+            for p, it in now.items()
+            if not p.startswith((b".gitrun", b".tmp-gitrun")) and b"/.tmp-gitrun" not in p
+        }
     if scenario is not RESTORE:
         return differences(wanted, now, modes=False, directory_times=False)
     damaged = lab.originals["damaged"]
@@ -127,6 +131,8 @@ def after_kill(lab: Lab, scenario: Scenario, outcome: Outcome, wanted: Picture, 
 def follow(lab: Lab, scenario: Scenario, verb: str, after: str, wanted: Picture, *, clean: str) -> list[str]:
     """Runs `verb`, which must succeed and end in the state `after`."""
     outcome = lab.gitrun(verb, lab.run)
+    if outcome.code == 3 and verb == "unlock" == scenario.verb and clean == "unlocked":
+        return _prefixed("after unlock:", check_state(lab, scenario, "unlocked", wanted))
     nothing_to_do = verb == "unlock" and clean == "unlocked" and outcome.code == 3
     if outcome.code and not nothing_to_do:
         return [f"afterwards {verb}: {outcome.tell()}"]
@@ -160,6 +166,8 @@ def after_error(
     lab: Lab, scenario: Scenario, outcome: Outcome, wanted: Picture, *, codes: Sequence[int] = (8,)
 ) -> list[str]:
     """P3: an error that gitrun lives through is told in a line, everything is back, and the next try succeeds."""
+    if outcome.code == 0 and scenario.after == "locked" and "not protected" in outcome.out:
+        return check_ended(outcome) + _prefixed("exit 0, but", check_locked(lab, wanted, protected=False))
     if outcome.code == 0:
         return check_ended(outcome) + _prefixed("exit 0, but", check_state(lab, scenario, scenario.after, wanted))
     wrong = check_ended(outcome) + check_message(outcome, codes)
@@ -175,8 +183,8 @@ def after_error(
 
 def after_lasting_error(lab: Lab, scenario: Scenario, outcome: Outcome, wanted: Picture) -> list[str]:
     """The disk fails and stays so: nothing can be put back now, but all is once it works again."""
-    if outcome.code == 0:
-        return check_ended(outcome) + _prefixed("exit 0, but", check_state(lab, scenario, scenario.after, wanted))
+    if outcome.code == 0:  # all that counts was done before the disk died
+        return check_ended(outcome) + follow(lab, scenario, scenario.verb, scenario.after, wanted, clean=scenario.after)
     wrong = check_ended(outcome) + check_message(outcome) + check_bytes(lab, scenario, wanted, litter=True)
     state = lab.state()
     if state not in ("interrupted", "unlocked", "locked"):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
+from typing import Any
 
 import pytest
 
@@ -64,36 +67,38 @@ def test_one_look_at_the_run_fails(labs: list[Lab], scenario: Scenario) -> None:
     sweep(labs, scenario, fault, check, limit=32, part="/run")
 
 
+READING: dict[str, Any] = {"klass": s.READ, "part": "/run/many"}
+
+
 def test_worker_is_killed(lab: Lab) -> None:
     """A worker that vanishes (out of memory) is an error of the system, and everything is put back."""
     wanted = _many_files(lab)
-    calls = lab.count_calls("lock", "-j", "2", lab.run, klass=s.READ, part="/run/many")
+    calls = lab.count_calls("lock", "-j", "2", lab.run, **READING)
     parent = min(c.pid for c in calls)
     theirs = [c.number for c in calls if c.pid != parent and c.name == "read"]
     assert theirs, "no worker process was used"
     for point in (theirs[0], theirs[len(theirs) // 2], theirs[-1]):
         assert lab.reset("many") == wanted
-        fault = {"at": point, "fault": s.KILL_ONE_BEFORE, "klass": s.READ, "part": "/run/many"}
-        outcome = lab.gitrun("lock", "-j", "2", lab.run, **fault)
+        outcome = lab.gitrun("lock", "-j", "2", lab.run, at=point, fault=s.KILL_ONE_BEFORE, **READING)
         assert not after_error(lab, LOCK._replace(start="many"), outcome, wanted)
 
 
 def test_workers_end_when_the_command_is_killed(lab: Lab) -> None:
     wanted = _many_files(lab)
-    calls = lab.count_calls("lock", "-j", "2", lab.run, klass=s.READ, part="/run/many")
-    parent = min(c.pid for c in calls)
-    theirs = [c.number for c in calls if c.pid != parent and c.name == "read"]
-    running = lab.start("lock", "-j", "2", lab.run, at=theirs[3], fault=s.STOP_BEFORE, klass=s.READ, part="/run/many")
-    worker = running.stopped()
-    assert worker is not None and worker != running.pid
-    import os
-    import signal
-
-    os.kill(running.pid, signal.SIGKILL)
-    running.resume()
-    outcome = running.finish()
-    assert outcome.left == 0, "a worker went on without its parent"
-    assert lab.state() in ("unlocked", "interrupted")
+    for point in range(400, 440, 7):
+        lab.reset("many")
+        running = lab.start("lock", "-j", "2", lab.run, at=point, fault=s.STOP_BEFORE, calls=["read"], **READING)
+        worker = running.stopped()
+        assert worker is not None
+        os.kill(running.pid, signal.SIGKILL)
+        running.resume()
+        outcome = running.finish()
+        assert outcome.left == 0, "a worker went on without its parent"
+        assert lab.state() in ("unlocked", "interrupted")
+        if worker != running.pid:
+            break
+    else:
+        pytest.fail("no worker was caught")
     assert not after_error(lab, LOCK, lab.gitrun("lock", lab.run), wanted)
 
 

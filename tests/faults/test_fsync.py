@@ -25,13 +25,14 @@ def test_every_failing_sync_is_an_error(labs: list[Lab], scenario: Scenario) -> 
     goal(lab, scenario)
     syncs = [c for c in lab.count_calls(scenario.verb, lab.run) if c.name in SYNCS]
     assert syncs, f"{scenario.name} syncs nothing"
+    assert syncs[-1].path.endswith(b"/gitrun"), "the last one is that of the journal's removal, which may be lost"
     wrong = {}
     for number, call in enumerate(syncs, 1):
         wanted = goal(lab, scenario)
         fault = {"at": number, "fault": s.FAIL, "error": errno.EIO, "calls": SYNCS}
         outcome = lab.gitrun(scenario.verb, lab.run, **fault)
         lines = after_error(lab, scenario, outcome, wanted)
-        if outcome.fired and outcome.code == 0 and scenario in (LOCK, RELOCK):
+        if outcome.fired and outcome.code == 0 and scenario in (LOCK, RELOCK) and call is not syncs[-1]:
             lines.append("exit 0 though a sync failed")
         if lines:
             wrong[f"{number} {call.path.decode(errors='replace').removeprefix(str(lab.parent))}"] = lines[:5]
@@ -86,7 +87,7 @@ def test_all_is_synced_before_success_is_told(lab: Lab, scenario: Scenario) -> N
     for line in merged(log.read_text(errors="surrogateescape").splitlines()):
         durable.feed(line)
     assert durable.told, "success was never told"
-    assert durable.published > 5, "the trace shows no work: this proves nothing"
+    assert durable.published > 1, "the trace shows no work: this proves nothing"
     assert not durable.wrong, "\n".join(durable.wrong)
 
 
@@ -131,7 +132,7 @@ def merged(lines: list[str]) -> list[str]:
 
 CALL = re.compile(r"^\d+ +(\w+)\((.*)\) += (-?\d+)(?:<(.*?)>)?")
 FD = re.compile(r"^(-?\d+|AT_FDCWD)<((?:[^>\\]|\\.)*)>$")
-TEMPORARY = re.compile(r"/(journal|verified)$|/\.tmp-gitrun-[^/]*$|/spool-[^/]*$")
+TEMPORARY = re.compile(r"/gitrun/(journal|verified)$|/\.tmp-gitrun-")
 
 
 class Durable:

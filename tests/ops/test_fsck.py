@@ -495,7 +495,9 @@ def test_141_a_large_file(locked: Path, damage: str, source: str) -> None:
         large(locked, repository(locked).parent).unlink()
     kind, hurt = LARGE_DAMAGES[damage]
     hurt(large(locked))
-    assert found(locked)[kind, oid].paths == (b"model.bin",)
+    fault = found(locked)[kind, oid]
+    assert fault.paths == (b"model.bin",)
+    assert damage.removeprefix("a ") in fault.message or not damage.startswith("a ")
     if source != "run":
         change(locked / "model.bin", b"no help")
     result = gitrun.fsck(locked, repair=True)
@@ -551,10 +553,10 @@ def test_141_only_the_pool_is_damaged(locked: Path) -> None:
 def test_141_lost_everywhere(locked: Path) -> None:
     flip(large(locked), 5)
     oid = large(locked).name
-    change(locked / "model.bin", b"other")
+    change(locked / "model.bin", BIG[::-1])
     result = gitrun.fsck(locked, repair=True)
     assert result.exit == 6 and [one.object for one in result.findings if not one.repaired] == [oid]
-    assert large(locked).stat().st_size == len(BIG)  # what is left of it is not taken away
+    assert BIG[6:] in large(locked).read_bytes()  # what is left of it is not taken away
 
 
 def test_141_a_link_in_the_run_is_not_followed(locked: Path, tmp_path: Path) -> None:
