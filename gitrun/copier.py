@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gitrun.copying import copy_hashing, hash_file, reflink
+from gitrun.copying import blake3_file, copy_hashing, hash_file, reflink
 from gitrun.entry import full_path
 from gitrun.errors import GitrunError, SystemFailed, Unreadable, system_failed
 from gitrun.fsio import Beneath, opened, try_chmod
@@ -153,7 +153,7 @@ class _Copier:
         sha256, blake3 = self._copy(fd, node, likely_there, advance)
         xattrs = read_xattrs(fd)
         check_unchanged(self._source.run, fd, node, node.size)
-        if self._source.link == "hardlink" and not self._has(sha256, node.size):
+        if self._source.link == "hardlink" and not self._has(sha256, blake3, node.size):
             self._link(node, sha256)  # only now: it changes the ctime
         return sha256, blake3, xattrs
 
@@ -162,16 +162,17 @@ class _Copier:
             return hash_file(fd, advance=advance)
         if likely_there:
             sha256, blake3 = hash_file(fd, advance=lambda _: advance(0))
-            if self._has(sha256, node.size):
+            if self._has(sha256, blake3, node.size):
                 advance(node.size)
                 return sha256, blake3
             os.lseek(fd, 0, os.SEEK_SET)
         return self._spool_copy(fd, node, advance)
 
-    def _has(self, oid: str, size: int) -> bool:
+    def _has(self, oid: str, blake3: str, size: int) -> bool:
+        """Whether the spool or the store holds the object, whole: a damaged one is no reason not to copy."""
         tops = (self._source.repository, self._source.store)
-        places = [os.path.join(self._spool, oid.encode()), *(object_path(top, oid) for top in tops)]
-        return any(_size(place) == size for place in places)
+        stored = [path for path in (object_path(top, oid) for top in tops) if _size(path) == size]
+        return _size(os.path.join(self._spool, oid.encode())) == size or any(_is_whole(path, blake3) for path in stored)
 
     def _link(self, node: Node, oid: str) -> None:
         source, target = full_path(self._source.run, node.path), os.path.join(self._spool, oid.encode())
@@ -204,6 +205,14 @@ class _Copier:
         if copied.size != node.size:
             check_unchanged(self._source.run, fd, node, copied.size)
         return copied.sha256, copied.blake3
+
+
+def _is_whole(path: bytes, blake3: str) -> bool:
+    try:
+        with opened(path) as fd:
+            return blake3_file(fd, threads=1) == blake3
+    except OSError:
+        return False
 
 
 def _size(path: bytes) -> int:

@@ -155,11 +155,16 @@ _HINTS = {
 }
 
 
-def system_failed(error: OSError, doing: str, path: bytes | str | None = None) -> SystemFailed:
-    """The failure that tells `error`, met while `doing` something to `path` (default: the path in the error)."""
+def system_failed(
+    error: OSError, doing: str, path: bytes | str | None = None, *, near: bytes | None = None
+) -> SystemFailed:
+    """The failure that tells `error`, met while `doing` something to `path`.
+
+    Without a path it is the one in the error or, where that is none or a bare name beneath some directory, `near`.
+    """
     where = path if path is not None else error.filename
-    if not isinstance(where, (bytes, str)):
-        where = None
+    if not isinstance(where, (bytes, str)) or not os.path.isabs(where):
+        where = path or near
     reason = error.strerror or str(error) or type(error).__name__
     hint = _HINTS.get(error.errno or 0, "see to the cause, then run the same command again")
     return SystemFailed(f"cannot {doing}: {reason}", path=where, hint=hint)

@@ -150,6 +150,7 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, dir_fd: int | None
     try:
         try:
             write_all(fd, data)
+            _drop_inherited_acl(fd)
             try_chmod(fd, mode)
             if sync:
                 os.fsync(fd)
@@ -162,6 +163,12 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, dir_fd: int | None
         raise
     if sync:
         sync_directory(directory or b".", dir_fd=dir_fd)
+
+
+def _drop_inherited_acl(fd: int) -> None:
+    """The default ACL of a run's directory is for the files of its tool, and would let others write."""
+    with suppress(OSError):
+        os.removexattr(fd, "system.posix_acl_access")
 
 
 def try_chmod(fd: int, mode: int) -> None:

@@ -6,6 +6,7 @@ Small files are read by forked workers, which hash and deflate; large ones are c
 from __future__ import annotations
 
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -223,12 +224,13 @@ def _other_entry(node: Node) -> Entry:
     )
 
 
-def refuse_foreign_owners(run: bytes, nodes: Iterable[Node]) -> None:
-    """Raises Unsupported when the run holds files whose mode this user cannot change."""
+def refuse_unsealable(run: bytes, nodes: Iterable[Node]) -> None:
+    """Raises Unsupported when the run holds files whose mode this user cannot change, or cannot change back."""
     user = os.geteuid()
     if user == 0:
         return
-    foreign = [node for node in nodes if node.owner != user and node.kind in (FILE, DIRECTORY)]
+    sealed = [node for node in nodes if node.kind in (FILE, DIRECTORY)]
+    foreign = [node for node in sealed if node.owner != user]
     if foreign:
         others = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise Unsupported(
@@ -236,3 +238,12 @@ def refuse_foreign_owners(run: bytes, nodes: Iterable[Node]) -> None:
             path=full_path(run, foreign[0].path),
             hint="lock as the owner of the whole run, or copy it first",
         )
+    groups = {os.getegid(), *os.getgroups()}
+    for node in sealed:
+        if node.mode & stat.S_ISGID and node.group not in groups:
+            # The kernel would take the bit away with the write permission, and not let us give it back.
+            raise Unsupported(
+                f"its setgid bit is for a group that you are not in (gid {node.group})",
+                path=full_path(run, node.path),
+                hint="chmod g-s it first, or lock as a member of that group",
+            )

@@ -31,8 +31,13 @@ def guarded(place: Place, *, shared: bool = False, patience: float | None = None
     with ExitStack() as held:
         deadline = time.monotonic() + (PATIENCE if patience is None else patience)
         for directory in (place.run, place.repository):
-            if directory is not None and os.path.isdir(directory):
-                _hold(directory, place, shared, deadline, held)
+            if (
+                directory is not None
+                and os.path.isdir(directory)
+                and not _hold(directory, place, shared, deadline, held)
+            ):
+                _hold_softly(place, shared, deadline, held)
+                break  # it is one for both directories: a second one would wait for the first for ever
         yield
 
 
@@ -44,20 +49,23 @@ def pool_guarded(place: Place, *, shared: bool, patience: float | None = None) -
     """
     with ExitStack() as held:
         deadline = time.monotonic() + (PATIENCE if patience is None else patience)
-        _hold(place.store, place, shared, deadline, held)
+        if not _hold(place.store, place, shared, deadline, held):
+            _hold_softly(place, shared, deadline, held)
         yield
 
 
-def _hold(directory: bytes, place: Place, shared: bool, deadline: float, held: ExitStack) -> None:
+def _hold(directory: bytes, place: Place, shared: bool, deadline: float, held: ExitStack) -> bool:
+    """Whether the file system knows flock at all."""
     try:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except PermissionError:
-        return None  # somebody took the permission of a run away: the flock on its repository has to do
+        return True  # somebody took the permission of a run away: the flock on its repository has to do
     held.callback(os.close, fd)
     how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
     while True:
         try:
-            return fcntl.flock(fd, how)
+            fcntl.flock(fd, how)
+            return True
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise _busy(place) from None
@@ -65,7 +73,7 @@ def _hold(directory: bytes, place: Place, shared: bool, deadline: float, held: E
         except OSError as error:
             if error.errno not in _NO_FLOCK:
                 raise
-            return _hold_softly(place, shared, deadline, held)
+            return False
 
 
 def _hold_softly(place: Place, shared: bool, deadline: float, held: ExitStack) -> None:

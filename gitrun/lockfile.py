@@ -36,7 +36,19 @@ _ENTRY = re.compile(
 _ATTRIBUTE = re.compile(r" ([a-z][a-z0-9-]*(?::[^ =\n]+)?)(?:=([^ \n]+))?")
 _BAD_COMPONENT = re.compile(rb"(?:\A|/)\.{0,2}(?:/|\Z)")
 _ONCE = frozenset(
-    ("bytes", "entries", "files", "git-link", "immutable", "layout", "link", "run-id", "store", "threshold")
+    (
+        "bytes",
+        "entries",
+        "files",
+        "filesystem",
+        "git-link",
+        "immutable",
+        "layout",
+        "link",
+        "run-id",
+        "store",
+        "threshold",
+    )
 )
 """Header keys that stand for one value each."""
 _ODD_NAMES = ("-", "./-", os.fsdecode(LOCK_FILE))
@@ -171,7 +183,7 @@ def _decode_entries(text: str, at: int) -> list[Entry]:
         kind, mode, size, mtime, blake3, storage, attributes, escaped, sha256, name = found.groups()
         if found.start() != at:
             break
-        plain = kind == FILE and sha256 and blake3 and len(size) < 19 and mtime < _TOO_LATE
+        plain = kind == FILE and sha256 and blake3 and len(size) < 19 and "0" <= mtime < _TOO_LATE
         if plain and not (attributes or escaped or "\\" in name or name in _ODD_NAMES):
             # The common case, written out: a run may have 100,000 of them.
             path = name.encode("latin-1")

@@ -32,7 +32,8 @@ from gitrun.entry import (
 )
 from gitrun.errors import ChangedWhileReading, GitrunError, Unsupported, system_failed
 from gitrun.fsio import remove_tree
-from gitrun.gather import Gathered, gather, refuse_foreign_owners
+from gitrun.gather import Gathered, gather, refuse_unsealable
+from gitrun.guard import pool_guarded
 from gitrun.journal import Journal
 from gitrun.lockfile import LockFile
 from gitrun.marks import write_marks
@@ -109,16 +110,17 @@ class Making:
         try:
             self._walk()
             self._prepare_repository()
-            self._gather()
-            self._begin()
-            self._publish()
+            with pool_guarded(self._place, shared=True):
+                self._gather()
+                self._begin()
+                self._publish()
             write_marks(self._place, self._record, self._lock_file)
             self._take_permission()
             self._look_again()
             self._tag()
         except OSError as error:
             self._undo()
-            raise system_failed(error, "lock the run", None if error.filename else self._place.run) from error
+            raise system_failed(error, "lock the run", near=self._place.run) from error
         except BaseException:  # ^C too: nothing may stay half done
             self._undo()
             raise
@@ -133,7 +135,7 @@ class Making:
         for node in self._nodes:
             if node.kind == DIRECTORY and os.path.basename(node.path) == store.STORE_NAME:
                 raise Unsupported("the run holds a gitrun store", path=full_path(run, node.path), hint="move it out")
-        refuse_foreign_owners(run, self._nodes)
+        refuse_unsealable(run, self._nodes)
 
     def _prepare_repository(self) -> None:
         if self._new:
@@ -168,14 +170,12 @@ class Making:
             self._lock_file = self._record.encode()
             self._digest = sha256(self._lock_file).hexdigest()
             self._commit, self._tag_oid = self._add_history(pack, gathered)
-            self._packs = [*gathered.packs, pack.finish()]
+            self._packs = list(dict.fromkeys([*gathered.packs, pack.finish()]))
         finally:
             pack.close()
-        self._objects = {
-            oid: size
-            for oid, size in gathered.objects.items()
-            if not os.path.lexists(store.object_path(self._repository, oid))
-        }
+        self._wanted_objects = tuple(gathered.objects)
+        mine = {oid: store.object_path(self._repository, oid) for oid in gathered.objects}
+        self._objects = tuple(oid for oid, path in mine.items() if not os.path.lexists(path))
         self._has_large = any(entry.storage == LFS for entry in gathered.entries)
         self._note_outside_links(gathered.outside_links)
         if self._wanted.link == "hardlink" and self._objects:
@@ -278,14 +278,14 @@ class Making:
             self._commit,
             self._parent,
             tuple(pack.name for pack in self._packs),
-            tuple(self._objects),
+            self._objects,
         )
         self._begun = begun
         journal.begin(self._place, begun, self._lock_file)
 
     def _publish(self) -> None:
         self._stored = sum(pack.size for pack in self._packs)
-        self._stored += publish_objects(self._place, self._spool, self._objects)
+        self._stored += publish_objects(self._place, self._spool, self._wanted_objects)
         publish_packs(self._place, self._spool, self._packs)
 
     def _take_permission(self) -> None:

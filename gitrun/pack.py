@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from isal import isal_zlib
 
-from gitrun.fsio import opened, try_chmod, write_all
+from gitrun.fsio import try_chmod, write_all, write_file
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 _TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
@@ -123,11 +123,9 @@ class PackWriter:
         index = self._encode_index(checksum)
         try_chmod(self._fd, 0o444)
         os.fsync(self._fd)
+        # Two workers whose files are alike make the same pack: then the second one takes the place of the first.
         os.rename(self._path, path + b".pack")
-        with opened(path + b".idx", os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
-            write_all(fd, index)
-            try_chmod(fd, 0o444)
-            os.fsync(fd)
+        write_file(path + b".idx", index, mode=0o444)
         return FinishedPack(name, self._offset + len(checksum) + len(index))
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import struct
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import suppress
 
 from gitrun.fsio import opened
 from gitrun.pack import object_id
@@ -42,11 +43,22 @@ def packed_ids(repository: bytes) -> set[bytes]:
     """The ids of all objects in packs, 20 bytes each; a damaged index adds nothing."""
     ids: set[bytes] = set()
     for index in _indexes(repository):
-        with opened(index) as fd:
+        with suppress(OSError, struct.error), opened(index) as fd:
             count = _count(fd, 255)
-            table = os.pread(fd, count * 20, _OIDS)
-        ids.update(table[at : at + 20] for at in range(0, len(table), 20))
+            if _fits(fd, index, count):
+                table = os.pread(fd, count * 20, _OIDS)
+                ids.update(table[at : at + 20] for at in range(0, len(table), 20))
     return ids
+
+
+def _fits(fd: int, index: bytes, count: int) -> bool:
+    """Whether an index is whole, and beside it the very pack that it was made for: no lock may count on another one."""
+    size = os.fstat(fd).st_size
+    if os.pread(fd, 8, 0) != _INDEX_MAGIC or size < _OIDS + count * 28 + 40:
+        return False
+    with opened(index.removesuffix(b".idx") + b".pack") as pack:
+        length = os.fstat(pack).st_size
+        return length > 32 and os.pread(pack, 20, length - 20) == os.pread(fd, 20, size - 40)
 
 
 def _indexes(repository: bytes) -> Iterator[bytes]:

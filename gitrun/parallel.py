@@ -135,7 +135,7 @@ class _Worker:
         """Ends the child, finished or not."""
         os.close(self._pipe)
         with suppress(ProcessLookupError):
-            pass
+            os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import filecmp
 import os
 import shutil
 from collections.abc import Iterable
@@ -47,14 +48,17 @@ def publish_objects(place: Place, spool: bytes, oids: Iterable[str]) -> int:
 
 
 def _place(spooled: bytes, mine: bytes, pooled: bytes) -> bool:
-    """Whether the object is new in the store."""
-    if os.path.lexists(mine):
-        return False
-    if os.path.exists(pooled) and (not os.path.exists(spooled) or os.path.getsize(pooled) == os.path.getsize(spooled)):
+    """Whether the object is new in the store.  What lies in the spool is whole; what lay in the store is looked at first."""
+    if not os.path.lexists(spooled):
+        return not (os.path.lexists(mine) or link_or_copy(pooled, mine))
+    if os.path.isfile(pooled) and filecmp.cmp(spooled, pooled, shallow=False):
+        with suppress(FileNotFoundError):
+            os.unlink(mine)
         return not link_or_copy(pooled, mine)
     os.rename(spooled, mine)
-    with suppress(FileExistsError):
-        _link(mine, pooled)
+    with suppress(FileNotFoundError):
+        os.unlink(pooled)
+    _link(mine, pooled)
     return True
 
 

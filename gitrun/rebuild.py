@@ -152,13 +152,15 @@ class Rebuilder:
             )
         try:
             with opened(self._repo.object_path(entry.sha256)) as stored:
+                if not stat.S_ISREG(os.fstat(stored).st_mode):
+                    raise self._corrupt(entry, "something that is not a file")
                 copied = copy_hashing(stored, fd, advance=self._advance)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ObjectMissing(
                 f"its LFS object {entry.sha256} is missing", path=self._full(entry), hint="gitrun fsck --repair"
             ) from error
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            if error.errno in (errno.ELOOP, errno.ENXIO):
                 raise self._corrupt(entry, "something that is not a file") from error
             raise
         if copied.sha256 != entry.sha256:

@@ -147,6 +147,10 @@ class RunRepo:
     def _libgit2(self) -> pygit2.Repository:
         """The repository by libgit2, which takes 50 ms to load: for what packread does not know."""
         if self._git is None:
+            if os.path.lexists(os.path.join(self.path, b"commondir")):
+                raise RecordError(
+                    "the run repository borrows from another one", path=self.path, hint="gitrun fsck --repair"
+                )
             import pygit2
             from pygit2.enums import RepositoryOpenFlag
 

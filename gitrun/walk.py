@@ -42,6 +42,7 @@ class Node(NamedTuple):
     device: tuple[int, int] | None = None
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
     """Of directories; those of files are read with their content."""
+    group: int = -1
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -77,6 +78,7 @@ def node_of(path: bytes, found: os.stat_result) -> Node:
         found.st_nlink,
         found.st_uid,
         device=(os.major(found.st_rdev), os.minor(found.st_rdev)) if kind in "cb" else None,
+        group=found.st_gid,
     )
 
 

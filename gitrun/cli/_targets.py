@@ -48,7 +48,7 @@ def resolve_one(run: str, settings: Settings) -> bytes:
     if os.path.isdir(path):
         return os.path.realpath(path)
     if os.path.exists(path):
-        raise RunNotFound("a run is a directory, and this is none", path=path)
+        raise RunNotFound("a run is a directory, and this is none", path=path, hint="name the directory of the run")
     return _guild_run(run) or store.locate(path, settings).run
 
 

@@ -70,7 +70,7 @@ def restore(
             here = here.again()
             return _restore(here, named, dry_run, clean, jobs_or_all(jobs), progress)
     except OSError as error:
-        raise system_failed(error, "restore the run", None if error.filename else here.place.run) from error
+        raise system_failed(error, "restore the run", near=here.place.run) from error
 
 
 def _relative(path: str | bytes) -> bytes:

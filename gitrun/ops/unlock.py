@@ -36,7 +36,7 @@ def unlock(
         with guarded(here.place):
             return _unlock(here.again(), jobs_or_all(jobs), progress)
     except OSError as error:
-        raise system_failed(error, "unlock the run", None if error.filename else here.place.run) from error
+        raise system_failed(error, "unlock the run", near=here.place.run) from error
 
 
 def _unlock(here: Context, jobs: int, progress: Progress) -> UnlockResult:

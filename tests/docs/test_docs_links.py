@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import DOCS, ROOT, without_code
+from tests.docs.pages import DOCS, ROOT, block, without_code
 
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
@@ -65,3 +65,9 @@ def test_records_of_decisions_have_their_three_parts() -> None:
         text = path.read_text()
         assert path.name.startswith(f"{number:04d}-") and text.startswith(f"# {number:04d}: ")
         assert re.findall(r"^## (.*)$", text, re.M) == ["Context", "Decision", "Options not taken"]
+
+
+def test_the_map_of_the_architecture_has_every_module() -> None:
+    told = block((DOCS / "architecture.md").read_text(), "map: modules")
+    modules = {path.stem for path in (ROOT / "gitrun").glob("*.py")} - {"__init__", "__main__"}
+    assert {name for name in modules if not re.search(rf"\b{name}\b", told)} == set()

@@ -6,11 +6,11 @@ import pytest
 
 from . import shim as s
 from .harness import Lab, Outcome, Picture, check_ended
-from .sweep import RESTORE, SCENARIOS, Fault, Scenario, after_kill, sweep
+from .sweep import SCENARIOS, Fault, Scenario, after_kill, sweep
 
 BEFORE = Fault("kill -9 before", s.KILL_BEFORE)
 AFTER = Fault("kill -9 after", s.KILL_AFTER)
-LIMIT = 24
+LIMIT = 18
 
 
 def same_again(lab: Lab, scenario: Scenario, outcome: Outcome, wanted: Picture, point: int) -> list[str]:
@@ -37,7 +37,7 @@ def test_killed_then_the_opposite_command(labs: list[Lab], scenario: Scenario) -
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
 def test_killed_as_root(root_labs: list[Lab], scenario: Scenario) -> None:
     fault = BEFORE._replace(name="kill -9 before, as root")
-    sweep(root_labs, scenario, fault, same_again, limit=6 if scenario is RESTORE else 10, phase=5)
+    sweep(root_labs, scenario, fault, same_again, limit=6, phase=5)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
@@ -50,4 +50,4 @@ def test_killed_twice_at_the_same_place(labs: list[Lab], scenario: Scenario) -> 
             return check_ended(second) + after_kill(lab, scenario, outcome, wanted, again=point % 2 == 0)
         return []
 
-    sweep(labs, scenario, BEFORE._replace(name="kill -9 before, twice"), twice, limit=12, phase=7)
+    sweep(labs, scenario, BEFORE._replace(name="kill -9 before, twice"), twice, limit=10, phase=7)

@@ -27,7 +27,18 @@ from tests.support.tools import CHECKOUT
 
 Call = Callable[..., Told]
 Ask = Callable[..., dict[str, Any]]
-NO_FLOCK = ["strace", "-f", "-qq", "-o", "/dev/null", "--seccomp-bpf", "-e", "trace=flock", "-e", "inject=flock:error=ENOLCK"]
+NO_FLOCK = [
+    "strace",
+    "-f",
+    "-qq",
+    "-o",
+    "/dev/null",
+    "--seccomp-bpf",
+    "-e",
+    "trace=flock",
+    "-e",
+    "inject=flock:error=ENOLCK",
+]
 
 
 def start(*words: str | Path) -> subprocess.Popen[str]:

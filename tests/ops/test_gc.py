@@ -77,6 +77,11 @@ def test_nothing_to_drop(base: Path, store: Path) -> None:
     assert files(store) == before and len(large(store)) == 2
 
 
+def test_a_lock_that_only_the_history_knows_counts_too(base: Path, store: Path) -> None:
+    (store / "one.git" / "refs" / "gitrun" / "locks" / "1").unlink()
+    assert gitrun.gc(store).removed == ()
+
+
 def test_a_pool_entry_that_no_run_links_to(base: Path, store: Path) -> None:
     shutil.rmtree(store / "one.git")
     dry = gitrun.gc(store, dry_run=True)

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -141,9 +142,7 @@ class TestCommit:
     def test_files_of_equal_content_are_stored_once(self, run: Path) -> None:
         (run / "again.bin").write_bytes(MODEL)
         gitrun.lock(run)
-        assert [p for p in (repository_of(run) / "lfs").rglob("*") if p.is_file()] == [
-            large_object(repository_of(run))
-        ]
+        assert [p for p in (repository_of(run) / "lfs").rglob("*") if p.is_file()] == [large_object(repository_of(run))]
 
 
 class TestRun:
@@ -388,9 +387,7 @@ class TestStore:
         gitrun.lock(other := fill(tmp_path / "other"))
         assert gitrun.path(other) == tmp_path / "store" / "other.git"
 
-    def test_two_runs_of_one_name_do_not_share(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_two_runs_of_one_name_do_not_share(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GITRUN_STORE", str(tmp_path / "store"))
         one, two = fill(tmp_path / "a" / "train"), fill(tmp_path / "b" / "train")
         (two / "config.yaml").write_text("of two")
@@ -462,7 +459,7 @@ class TestStore:
 class TestThreshold:
     def stored_large(self, run: Path) -> set[str]:
         lines = (run / ".gitrun.lock").read_text().splitlines()
-        marks = zip(lines, lines[1:], strict=False)
+        marks = pairwise(lines)
         return {name.split("  ", 1)[1] for head, name in marks if head.startswith("# f") and head.endswith(" lfs")}
 
     @pytest.fixture
@@ -661,7 +658,7 @@ class TestProtection:
             before = picture(run)
             told = ask("lock", "--immutable", run)
             assert (told["exit"], told["protection"]) == (0, "immutable")
-            for deed in (lambda: (run / "new").touch(), lambda: (run / "config.yaml").write_text("x")):
+            for deed in ((run / "new").touch, lambda: (run / "config.yaml").write_text("x")):
                 with pytest.raises(PermissionError):  # even for root
                     deed()
             with pytest.raises(PermissionError):

@@ -14,8 +14,8 @@ import pytest
 import gitrun
 from tests.layouts.runs import make_guild
 from tests.ops.runs import MODEL, copy, fill, large_object, loosen, overwrite, remove, repository_of
-from tests.support.picture import picture as picture_of
 from tests.support.picture import Seen, without_gitruns
+from tests.support.picture import picture as picture_of
 from tests.support.program import Told
 from tests.support.program import gitrun as program
 
@@ -226,7 +226,13 @@ class TestPaths:
         damage(locked)
         told = ask("restore", locked, "config.yaml", "sub")
         assert told["exit"] == 0
-        assert {path for path, _ in kinds(told["restored"])} <= {"config.yaml", "sub", "sub/secret", "sub/deep", "sub/deep/sealed"}
+        assert {path for path, _ in kinds(told["restored"])} <= {
+            "config.yaml",
+            "sub",
+            "sub/secret",
+            "sub/deep",
+            "sub/deep/sealed",
+        }
         assert (locked / "config.yaml").read_bytes() == b"lr: 0.1\n"
         assert (locked / "sub" / "secret").stat().st_mode & 0o777 == 0o400
         assert not (locked / "empty").exists()

@@ -55,7 +55,13 @@ class TestStates:
     def test_never_locked(self, run: Path, ask: Ask) -> None:
         before = picture(run.parent)
         told = ask("status", run)
-        assert (told["exit"], told["state"], told["run"], told["commit"], told["locked_at"]) == (0, "unlocked", "", "", 0)
+        assert (told["exit"], told["state"], told["run"], told["commit"], told["locked_at"]) == (
+            0,
+            "unlocked",
+            "",
+            "",
+            0,
+        )
         assert picture(run.parent) == before
 
     def test_locked(self, run: Path, ask: Ask) -> None:

@@ -33,7 +33,22 @@ class TestPermissions:
         assert picture(run) == before
 
     def test_every_mode_comes_back_exactly(self, users_run: Path) -> None:
-        for mode in (0o400, 0o404, 0o440, 0o444, 0o600, 0o606, 0o622, 0o640, 0o666, 0o700, 0o755, 0o777, 0o4755, 0o2644):
+        for mode in (
+            0o400,
+            0o404,
+            0o440,
+            0o444,
+            0o600,
+            0o606,
+            0o622,
+            0o640,
+            0o666,
+            0o700,
+            0o755,
+            0o777,
+            0o4755,
+            0o2644,
+        ):
             path = users_run / f"{mode:o}"
             path.touch()
             give(path)
@@ -243,7 +258,9 @@ def test_somebody_else_cannot_unlock(users_run: Path) -> None:
     before = picture(users_run)
     other = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "env", "--"]
     words = [*other, user_python(), "-m", "gitrun", "unlock", users_run]
-    told = subprocess.run(words, cwd="/", env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, capture_output=True, text=True)
+    told = subprocess.run(
+        words, cwd="/", env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, capture_output=True, text=True
+    )
     assert told.returncode in (5, 8) and told.stderr.startswith("gitrun: ") and "Traceback" not in told.stderr
     assert picture(users_run) == before
     assert program("verify", users_run, user=True).code == 0

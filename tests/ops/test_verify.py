@@ -57,7 +57,12 @@ class TestVerdict:
         told = call("verify", run)
         assert (told.code, told.err) == (0, "") and told.out.startswith("ok train (")
         verdict = ask("verify", run)
-        assert (verdict["ok"], verdict["state"], verdict["differences"], verdict["warnings"]) == (True, "locked", [], [])
+        assert (verdict["ok"], verdict["state"], verdict["differences"], verdict["warnings"]) == (
+            True,
+            "locked",
+            [],
+            [],
+        )
         assert (verdict["checked_files"], verdict["checked_bytes"]) == (6, LARGE + 41)
         assert call("verify", "--strict", run).code == 0
         assert {p: s for p, s in picture(run.parent).items() if b".gitrun/" not in p} == before
@@ -165,7 +170,7 @@ class TestDifferences:
     def test_litter_is_named_as_such(self, locked: Path, name: str) -> None:
         (locked / name).touch()
         (one,) = gitrun.verify(locked).differences
-        assert one.kind == "added" and "left by" in one.note or "NFS" in one.note
+        assert one.kind == "added" and ("left by" in one.note or "NFS" in one.note)
 
     @pytest.mark.parametrize("options", [{"quick": True}, {}])
     def test_state_is_remembered(self, locked: Path, options: dict[str, bool]) -> None:

@@ -23,7 +23,7 @@ from gitrun.compare import (
 )
 from gitrun.entry import BLOB, DIRECTORY, FILE, ROOT, SYMLINK, Entry
 from gitrun.results import Difference
-from gitrun.walk import Node
+from gitrun.walk import Node, node_of
 
 S, B = "a" * 64, "b" * 64
 ACL = b"system.posix_acl_access"
@@ -35,8 +35,8 @@ def a_file(path: bytes, mode: int = 0o644, size: int = 3, time: int = 7, **more:
 
 def node(entry: Entry, **more: object) -> Node:
     """The node of a sealed entry, nothing changed."""
-    mode, size, time = entry.sealed_mode, entry.size, entry.mtime_ns
-    same = Node(entry.path, entry.kind, mode, size, time, 0, 1, hash(entry.path), 1, 0, entry.target, entry.device)
+    same = node_of(entry.path, os.lstat(os.devnull))._replace(kind=entry.kind, mode=entry.sealed_mode, size=entry.size)
+    same = same._replace(mtime_ns=entry.mtime_ns, target=entry.target, device=entry.device, inode=hash(entry.path))
     return same._replace(**more)
 
 
