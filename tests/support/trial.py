@@ -101,9 +101,9 @@ def round_trip(run: Path, *, large_threshold: int | None = None, judged: bool = 
 
 
 def sealed_snapshot(run: Path) -> Snapshot:
-    """A picture of a locked run without the times of gitrun's own files, which no lock records."""
+    """A picture of a locked run without the times and inherited attributes of gitrun's own files: no lock records them."""
     seen = snapshot(run)
-    own = {name: seen[name]._replace(mtime_ns=0) for name in (b".gitrun.lock", b".git") if name in seen}
+    own = {name: seen[name]._replace(mtime_ns=0, xattrs=()) for name in (b".gitrun.lock", b".git") if name in seen}
     return {**seen, **own}
 
 
