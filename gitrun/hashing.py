@@ -92,14 +92,15 @@ class Digested(NamedTuple):
 
 
 _NOT_READ = bytes(32)
+_BITS = (1 << 64) - 1
 _NO_STAT = (0, 0, 0, 0, 0)
 
 
 def stat_of(found: Node | os.stat_result) -> tuple[int, int, int, int, int]:
-    """What stays the same while nobody changes or replaces a file: device, inode, size, mtime and ctime in ns."""
+    """What stays the same while nobody changes or replaces a file: device, inode, size, mtime and ctime in ns, in 64 bits."""
     if isinstance(found, Node):
-        return (found.device_id, found.inode, found.size, found.mtime_ns, found.ctime_ns)
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return (found.device_id, found.inode, found.size, found.mtime_ns & _BITS, found.ctime_ns & _BITS)
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns & _BITS, found.st_ctime_ns & _BITS)
 
 
 class Ahead:
@@ -131,7 +132,7 @@ class Ahead:
 
 def _digest_batch(run: bytes, limit: int, paths: Sequence[bytes]) -> Digested:
     digests: list[bytes] = []
-    stats = array("q")
+    stats = array("Q")
     xattrs: dict[int, Xattrs] = {}
     with Beneath(run) as beneath:
         for number, path in enumerate(paths):

@@ -29,7 +29,7 @@ _HEADER_END = "#\n"
 
 # One entry, two lines.  Strict enough that no second spelling of the same entry matches.
 _ENTRY = re.compile(
-    r"# ([fdlpscb]) (0|[1-7][0-7]{0,3}) (0|[1-9][0-9]{0,18}) (0|-?[1-9][0-9]{0,18})"
+    r"# ([fdlpscb]) (0|[1-7][0-7]{0,3}) (0|[1-9][0-9]{0,18}) (0|-?[1-9][0-9]{0,27})"
     r"(?: ([0-9a-f]{64}) (blob|lfs|none))?((?: [^ \n]+)*)\n"
     r"(?:(\\?)([0-9a-f]{64})|#)  ([^\n\r\0]+)\n"
 )
@@ -52,8 +52,6 @@ _ONCE = frozenset(
 )
 """Header keys that stand for one value each."""
 _ODD_NAMES = ("-", "./-", os.fsdecode(LOCK_FILE))
-_TOO_LATE = str(1 << 63)
-"""Compared as text, which for fewer digits may err, and then costs the longer way."""
 _NO_NAMES = (b"", b".", b"..")
 _NEEDS_ESCAPE = re.compile(r"[\\\n\r]")
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
@@ -183,7 +181,7 @@ def _decode_entries(text: str, at: int) -> list[Entry]:
         kind, mode, size, mtime, blake3, storage, attributes, escaped, sha256, name = found.groups()
         if found.start() != at:
             break
-        plain = kind == FILE and sha256 and blake3 and len(size) < 19 and "0" <= mtime < _TOO_LATE
+        plain = kind == FILE and sha256 and blake3 and len(size) < 19 and len(mtime) < 20
         if plain and not (attributes or escaped or "\\" in name or name in _ODD_NAMES):
             # The common case, written out: a run may have 100,000 of them.
             path = name.encode("latin-1")
@@ -305,7 +303,7 @@ def _consistent(entry: Entry, *, has_sum_line: bool) -> bool:
         has_sum_line == (is_file and not entry.mutable)
         and is_file == bool(entry.blake3) == bool(_SHA256.fullmatch(entry.sha256))
         and sizes.get(entry.kind, entry.size == 0)
-        and -(1 << 63) <= entry.mtime_ns < 1 << 63
+        and -(1 << 63) <= entry.mtime_ns // 10**9 < 1 << 63
         and (entry.kind == SYMLINK) == bool(entry.target)
         and (entry.kind in "cb") == (entry.device is not None)
         and (is_file or not (entry.mutable or entry.hardlink))

@@ -254,7 +254,7 @@ class Making:
 
     def _message(self) -> str:
         record = self._record
-        counts = f"{record.files} files, {record.bytes} bytes"
+        counts = f"{_counted(record.files, 'file')}, {_counted(record.bytes, 'byte')}"
         subject = self._wanted.message or f"Lock {self._label}: {counts}"
         trailers = {
             "Gitrun-Run-Id": record.run_id,
@@ -351,6 +351,10 @@ class Making:
             if self._new:
                 remove_tree(self._repository)
                 store.prune(self._place.store)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _one_paragraph(text: str) -> str:

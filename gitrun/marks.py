@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -45,7 +46,15 @@ def write_marks(place: Place, record: LockFile, encoded: bytes = b"") -> None:
             _create(place.run, entry)
     with opened(place.run, os.O_RDONLY | os.O_DIRECTORY) as fd, times_kept(fd):
         for name, data in marks(place, record, encoded).items():
+            _make_way(fd, name)
             write_file(name, data, mode=0o444, dir_fd=fd)
+
+
+def _make_way(run_fd: int, name: bytes) -> None:
+    """A rename replaces everything but a directory; one that holds something stays, and is an error."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.stat(name, dir_fd=run_fd, follow_symlinks=False).st_mode):
+            os.rmdir(name, dir_fd=run_fd)
 
 
 def _create(run: bytes, entry: Entry) -> None:

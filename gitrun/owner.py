@@ -20,7 +20,7 @@ def owner_to_be(place: Place) -> tuple[int, int] | None:
 
 def give_to_owner(place: Place) -> None:
     """Gives store, repository and lock file to the owner of the run; does nothing unless root works for somebody else."""
-    if os.geteuid() != 0 or place.repository is None or not place.exists:
+    if os.geteuid() != 0 or place.repository is None or not os.path.isdir(place.run):
         return
     run = os.lstat(place.run)
     if run.st_uid == 0:

@@ -82,15 +82,16 @@ def _read_from(index: bytes, oid: bytes) -> tuple[int, bytes] | None:
 
 
 def _offset(fd: int, oid: bytes) -> int | None:
-    if os.pread(fd, 8, 0) != _INDEX_MAGIC:
+    count = _count(fd, 255)
+    if os.pread(fd, 8, 0) != _INDEX_MAGIC or os.fstat(fd).st_size < _OIDS + count * 28 + 40:
         return None
     first, last = (_count(fd, oid[0] - 1) if oid[0] else 0), _count(fd, oid[0])
     bucket = os.pread(fd, (last - first) * 20, _OIDS + first * 20)
     known = [bucket[at : at + 20] for at in range(0, len(bucket), 20)]
     place = bisect_left(known, oid)
-    if place == len(known) or known[place] != oid:
+    if place >= len(known) or known[place] != oid:
         return None
-    count, number = _count(fd, 255), first + place
+    number = first + place
     (offset,) = struct.unpack(">I", os.pread(fd, 4, _OIDS + count * 24 + number * 4))
     if offset & _FAR:
         (offset,) = struct.unpack(">Q", os.pread(fd, 8, _OIDS + count * 28 + (offset & ~_FAR) * 8))

@@ -79,7 +79,12 @@ def unseal(run: bytes, entries: Sequence[Entry]) -> None:
 
 def _chmod(fd: int, mode: int, path: bytes) -> None:
     try:
-        os.chmod(f"/proc/self/fd/{fd}", mode)  # fchmod refuses a descriptor that was opened without reading
+        try:
+            os.fchmod(fd, mode)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            os.chmod(f"/proc/self/fd/{fd}", mode)  # it was opened without the right to read
     except OSError as error:
         raise system_failed(error, "give its write permission back", path) from error
 

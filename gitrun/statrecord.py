@@ -20,6 +20,7 @@ from gitrun.walk import Node
 
 _NAME = b"verified"
 _LIMIT = 1 << 30
+_BITS = (1 << 64) - 1
 CLOCK_TICK_NS = 20_000_000
 """Two changes within a tick of the kernel's clock may carry the same ctime: so late a ctime proves nothing."""
 
@@ -43,14 +44,15 @@ class StatRecord:
 
 
 def _stat(node: Node) -> tuple[int, int, int, int]:
-    return (node.inode, node.size, node.mtime_ns, node.ctime_ns)
+    """In 64 bits each: some file systems give out inode numbers, or times, that need the last one of them."""
+    return (node.inode & _BITS, node.size & _BITS, node.mtime_ns & _BITS, node.ctime_ns & _BITS)
 
 
 def save(place: Place, digest: str, nodes: Sequence[Node], *, differences: int, now_ns: int) -> None:
     """Remembers a look that began at `now_ns`; where the store cannot be written, nothing is remembered."""
     good = [] if differences else [n for n in nodes if n.kind == FILE and n.ctime_ns < now_ns - CLOCK_TICK_NS]
     head = {"digest": digest, "ok": not differences, "differences": differences, "when": now_ns // 10**9}
-    numbers = array("q", [number for node in good for number in _stat(node)])
+    numbers = array("Q", [number for node in good for number in _stat(node)])
     names = b"\0".join(node.path for node in good)
     data = json.dumps(head | {"files": len(good)}).encode() + b"\n" + numbers.tobytes() + names
     with suppress(OSError):
@@ -77,7 +79,7 @@ def load(place: Place, *, stats: bool = True) -> StatRecord | None:
 
 
 def _decode(data: bytes, count: int) -> dict[bytes, tuple[int, int, int, int]]:
-    numbers = array("q", data[: count * 32])
+    numbers = array("Q", data[: count * 32])
     names = data[count * 32 :].split(b"\0") if count else []
     quads = zip(numbers[0::4], numbers[1::4], numbers[2::4], numbers[3::4], strict=True)
     return dict(zip(names, quads, strict=True))

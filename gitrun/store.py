@@ -141,8 +141,13 @@ def _is_beside(path: bytes, run_id: str) -> bool:
         return False
 
 
+def is_passing(path: bytes) -> bool:
+    """Whether an absolute path leads through the kernel's own directories, where nothing stays in its place."""
+    return bool(re.match(rb"/(proc|dev)(/|\Z)", path)) and not re.match(rb"/dev/shm/.", path)
+
+
 def _real(path: bytes) -> bytes:
-    if re.match(rb"/(proc|dev)(/|\Z)", os.path.abspath(path)) and not re.match(rb"/dev/shm/.", os.path.abspath(path)):
+    if is_passing(os.path.abspath(path)):
         raise Refused("a run cannot be named through /proc or /dev", path=path, hint="give its real path")
     return os.path.realpath(path)
 
@@ -180,8 +185,12 @@ def _candidates(place: Place, locked_id: str, locked_store: bytes) -> Iterator[b
     for store in stores:
         by_name = repository_path(store, place.name)
         yield by_name
-        if place.run_id or not place.beside or os.path.lexists(by_name):
+        if locked_id:
             yield from (repository for repository in repositories(store) if repository != by_name)
+        elif not place.beside:
+            # Runs of one name from several places: without a lock file the name is all there is to go by.
+            alike = by_name.removesuffix(REPOSITORY_SUFFIX) + b"-"
+            yield from (repository for repository in repositories(store) if repository.startswith(alike))
 
 
 def repository_path(store: bytes, name: bytes) -> bytes:

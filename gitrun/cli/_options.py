@@ -14,19 +14,19 @@ from gitrun.cli._console import Common
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _directories(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_directories(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Lets the shell complete the names of directories."""
     return [CompletionItem(incomplete, type="dir")]
 
 
-runs_argument = click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=_directories)
-run_argument = click.argument("run", metavar="[RUN]", default=".", shell_complete=_directories)
+runs_argument = click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=complete_directories)
+run_argument = click.argument("run", metavar="[RUN]", default=".", shell_complete=complete_directories)
 all_option = click.option(
     "--all",
     "below",
     metavar="DIR",
     multiple=True,
-    shell_complete=_directories,
+    shell_complete=complete_directories,
     help="Every run in or below DIR. Plain directories count once they have been locked.",
 )
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from gitrun.cli._console import Common, Console, Painted
-from gitrun.cli._options import common_options
+from gitrun.cli._options import common_options, complete_directories
 from gitrun.cli._units import counted, human_size
 from gitrun.names import display
 from gitrun.results import GcResult
 
 
 @click.command("gc")
-@click.argument("directories", metavar="[DIR]...", nargs=-1)
+@click.argument("directories", metavar="[DIR]...", nargs=-1, shell_complete=complete_directories)
 @click.option("--dry-run", is_flag=True, help="Only tell what would be dropped.")
 @common_options
 def command(directories: tuple[str, ...], dry_run: bool, common: Common) -> int:

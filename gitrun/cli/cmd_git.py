@@ -7,11 +7,11 @@ from typing import NoReturn
 import click
 
 from gitrun.cli._console import Common
-from gitrun.cli._options import common_options
+from gitrun.cli._options import common_options, complete_directories
 
 
 @click.command("git", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=complete_directories)
 @click.argument("args", metavar="-- ARG...", nargs=-1, required=True, type=click.UNPROCESSED)
 @common_options
 def command(run: str, args: tuple[str, ...], common: Common) -> NoReturn:

@@ -43,8 +43,10 @@ def lock(
     """
     if link not in LINKS:
         raise UsageError(f"no such link mode: {link}", hint=f"one of {', '.join(LINKS)}")
+    if large_threshold is not None and large_threshold < 1:
+        raise UsageError(f"not a threshold: {large_threshold} bytes", hint="a file of 1 byte is the smallest large one")
     here = context(run, settings)
-    threshold = large_threshold or here.settings.large_threshold
+    threshold = here.settings.large_threshold if large_threshold is None else large_threshold
     wanted = Wanted(message, link, threshold, force, immutable, jobs_or_all(jobs))
     if not here.place.exists:
         raise RunNotFound("the run directory is gone", path=here.place.run, hint="gitrun restore brings it back")

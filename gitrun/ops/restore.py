@@ -89,7 +89,7 @@ def _restore(
     sealed = is_locked(here.place)
     if journal.pending(here.place) and not dry_run and here.place.exists:
         end_restore(here.place)
-    plan = _plan(here, standing, named, sealed, jobs, progress)
+    plan = _plan(here, standing, named, sealed, clean, jobs, progress)
     if dry_run or not (
         plan.rebuild or plan.mend or (clean and plan.added) or _own_files_missing(here, standing, sealed)
     ):
@@ -103,11 +103,18 @@ def _restore(
 
 
 def _plan(
-    here: Context, standing: Standing, named: Sequence[bytes], sealed: bool, jobs: int, progress: Progress
+    here: Context,
+    standing: Standing,
+    named: Sequence[bytes],
+    sealed: bool,
+    clean: bool,
+    jobs: int,
+    progress: Progress,
 ) -> Plan:
-    entries = [entry for entry in standing.record.entries if _chosen(entry.path, named)]
     nodes = _nodes(here, standing) if here.place.exists else []
-    chosen_nodes = [node for node in nodes if _chosen(node.path, named)]
+    missing = _missing_on_the_way(named, nodes)
+    entries = [entry for entry in standing.record.entries if _chosen(entry.path, named) or entry.path in missing]
+    chosen_nodes = [node for node in nodes if _chosen(node.path, named) or node.path in missing]
     _refuse_unknown(here, named, {entry.path for entry in entries} | {node.path for node in chosen_nodes})
     joined = join(entries, chosen_nodes)
     files = [node for _, node in joined.pairs if node.kind == FILE]
@@ -121,7 +128,14 @@ def _plan(
             xattrs = known[1] if known else node.xattrs
             found += drift(entry, node, xattrs, sealed=sealed)
     found += links_drift(joined.pairs)
-    return _sorted_out(entries, found, named, gone=not here.place.exists)
+    return _sorted_out(entries, found, named, clean=clean, gone=not here.place.exists)
+
+
+def _missing_on_the_way(named: Sequence[bytes], nodes: Sequence[Node]) -> set[bytes]:
+    """The directories above named paths that are gone, or are none now."""
+    there = {node.path for node in nodes if node.kind == DIRECTORY}
+    above = {name[:at] for name in named for at in range(len(name)) if name[at : at + 1] == b"/"}
+    return above - there
 
 
 def _chosen(path: bytes, named: Sequence[bytes]) -> bool:
@@ -143,15 +157,21 @@ def _nodes(here: Context, standing: Standing) -> list[Node]:
     return [node for node in nodes if node.path.split(b"/")[0] != RESTORING]
 
 
-def _sorted_out(entries: Sequence[Entry], found: Sequence[Difference], named: Sequence[bytes], *, gone: bool) -> Plan:
+def _sorted_out(
+    entries: Sequence[Entry], found: Sequence[Difference], named: Sequence[bytes], *, clean: bool, gone: bool
+) -> Plan:
     plan = Plan()
     by_path = {entry.path: entry for entry in entries}
     rebuilt: set[bytes] = set()
+    # A directory cannot have its old time while something stays in it that came later.
+    busy = set() if clean else {one.path.rpartition(b"/")[0] for one in found if one.kind == "added"}
     for difference in sorted(found, key=lambda one: (one.path, one.kind)):
         entry = by_path.get(difference.path)
         if entry is None:
             plan.added.append(difference)
-        elif entry.mutable and not gone and entry.path not in named:
+        elif (entry.mutable and not gone and entry.path not in named) or (
+            difference.kind == "mtime" and entry.path in busy
+        ):
             continue
         else:
             plan.told.append(difference)

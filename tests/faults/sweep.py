@@ -208,23 +208,34 @@ def choose(points: Sequence[int], limit: int, phase: int) -> list[int]:
 
 
 def sweep(
-    labs: Sequence[Lab], scenario: Scenario, fault: Fault, check: Check, *, limit: int, phase: int = 0, part: str = ""
+    labs: Sequence[Lab],
+    scenario: Scenario,
+    fault: Fault,
+    check: Check,
+    *,
+    limit: int,
+    phase: int = 0,
+    part: str = "",
+    names: Sequence[str] = (),
 ) -> None:
-    """Runs the scenario with the fault at many points, on all labs at once; fails with every point that is wrong."""
+    """Runs the scenario with the fault at many points, on all labs at once; fails with every point that is wrong.
+
+    The points are calls below the place with `part` in their path, of the given names (default: all that can meet it).
+    """
     begin = time.monotonic()
     lab = labs[0]
     goal(lab, scenario)
     calls = lab.count_calls(scenario.verb, lab.run, klass=fault.klass, part=part)
-    points = [c.number for c in calls if s.applies(fault.kind, fault.error, c.name)]
+    points = [c.number for c in calls if s.applies(fault.kind, fault.error, c.name) and (not names or c.name in names)]
     assert points, f"{scenario.name} makes no call that could meet {fault.name}"
     chosen = choose(points, limit, phase)
-    names = {c.number: f"{c.name} {ascii(os.fsdecode(c.path))[1:-1].removeprefix(str(lab.parent))}" for c in calls}
+    told_as = {c.number: f"{c.name} {ascii(os.fsdecode(c.path))[1:-1].removeprefix(str(lab.parent))}" for c in calls}
     failures = _on_all(labs, chosen, lambda lab, point: _at(lab, scenario, fault, check, point, part))
     seconds = time.monotonic() - begin
     line = f"{scenario.name} × {fault.name}: {len(points)} points of {len(calls)} calls, {len(chosen)} tried"
     REPORT.append(f"{line}, {len(failures)} failed, {seconds:.1f} s")
     told = [
-        f"{fault.name} at {n} ({names[n]}):\n    " + "\n    ".join(w[:600] for w in lines[:8])
+        f"{fault.name} at {n} ({told_as[n]}):\n    " + "\n    ".join(w[:600] for w in lines[:8])
         for n, lines in sorted(failures.items())
     ]
     assert not failures, f"{REPORT[-1]}\n" + "\n".join(told[: 400 if ALL else 12])

@@ -265,6 +265,25 @@ class TestWorkingLockFile:
             assert told.code == 6 and "Traceback" not in told.err, (words, told)
         assert everywhere(locked.parent) == before
 
+    @pytest.mark.parametrize("outside", [b"..", b"/dev", b"sub/..", b"."])
+    def test_g135_a_hostile_path_in_a_record_without_any_other_fault(
+        self, locked: Path, victim: Path, call: Call, outside: bytes
+    ) -> None:
+        """Sorted, counted, and every parent an entry: only the names are wrong."""
+
+        def change(data: bytes) -> bytes:
+            lines = data.split(b"\n")
+            at = lines.index(b"#  sub") + 1 if outside.startswith(b"sub") else lines.index(b"#  .") + 1
+            planted = [b"# d 777 0 1", b"#  " + outside, b"# d 777 0 1", b"#  " + outside + b"/victim"]
+            return b"\n".join([*lines[:at], *planted, *lines[at:]]).replace(b"# entries: 11", b"# entries: 13")
+
+        forge(locked, change)
+        before = everywhere(locked.parent)
+        for words in (["verify"], ["unlock"], ["restore"], ["lock"]):
+            told = call(*words, locked)
+            assert told.code == 6 and "Traceback" not in told.err, (words, told)
+        assert everywhere(locked.parent) == before
+
     def test_g135_nothing_is_chmodded_through_a_planted_link(self, locked: Path, victim: Path, call: Call) -> None:
         loosen(locked)
         shutil.rmtree(locked / "sub")
@@ -342,6 +361,29 @@ class TestRecord:
             )
             assert "Traceback" not in told.err and "a bug" not in told.err
         assert call("status", locked).code in (0, 6)
+
+    def test_g140_an_index_that_claims_billions_of_objects(self, locked: Path, call: Call) -> None:
+        (path,) = (repository_of(locked) / "objects" / "pack").glob("*.idx")
+        data = bytearray(path.read_bytes())
+        first = int(git(repository_of(locked), "rev-parse", "locked")[:2], 16)
+        for byte in range(first, 256):
+            data[8 + byte * 4 : 12 + byte * 4] = b"\xff" * 4
+        overwrite(path, bytes(data))
+        for verb in ("verify", "restore", "lock"):
+            told = call(verb, locked)
+            assert told.code == 6 and "a bug" not in told.err, (verb, told)
+
+    def test_g140_a_tag_that_vouches_for_another_lock_file(self, locked: Path, ask: Ask) -> None:
+        repository = repository_of(locked)
+        lines = git(repository, "cat-file", "tag", "locked").splitlines()
+        forged = "\n".join(line if "Sha256" not in line else f"Lock-File-Sha256: {'0' * 64}" for line in lines) + "\n"
+        (locked.parent / "tag").write_text(forged)
+        oid = git(repository, "hash-object", "-w", "-t", "tag", str(locked.parent / "tag"))
+        git(repository, "update-ref", "refs/tags/locked", oid)
+        for verb in ("verify", "lock", "restore"):
+            told = ask(verb, locked)
+            assert (told["exit"], told["error"]["code"]) == (6, "TagMismatch")
+            assert "0" * 64 in told["error"]["message"]
 
     @pytest.mark.parametrize(
         "how", ["empty", "garbage", "missing object", "blob", "commit", "other run", "directory", "symbolic"]

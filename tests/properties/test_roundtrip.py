@@ -198,14 +198,18 @@ def modify(path: bytes, content: bytes) -> None:
     os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
 
 
+SUITABLE = {"modify": "-", "delete": "-lpd", "add": "d", "retype": "-p", "retarget": "l"}
+
+
 def damage_one(run: bytes, damage: Damage) -> None:
     """Does the damage to one of the entries that it can be done to."""
-    kinds = {"modify": "-", "delete": "-lpd", "add": "d", "retype": "-p", "retarget": "l"}[damage.kind]
-    seen = {path: entry for path, entry in snapshot(Path(os.fsdecode(run))).items() if path not in OWN}
-    suitable = [path for path, entry in seen.items() if entry.kind in kinds and (path != b"." or damage.kind == "add")]
-    if not suitable:
+    seen = snapshot(Path(os.fsdecode(run)))
+    victims = [path for path, entry in seen.items() if entry.kind in SUITABLE[damage.kind] and path not in OWN]
+    if damage.kind != "add":
+        victims = [path for path in victims if path != b"."]
+    if not victims:
         return
-    path = os.path.normpath(os.path.join(run, suitable[damage.which % len(suitable)]))
+    path = os.path.normpath(os.path.join(run, victims[damage.which % len(victims)]))
     if damage.kind == "modify":
         modify(path, damage.content)
         return
@@ -263,10 +267,13 @@ def expected_differences(before: Snapshot, after: Snapshot) -> set[tuple[str, by
     return found
 
 
+ONE_OF_EACH = [Made(kind, b"one " + kind.encode(), 0, b"content\n", 0o644, 0, None) for kind in "fdlhp"]
+
+
 @few
 @given(tree=TREES, damages=DAMAGE)
 def test_any_damage_is_named_exactly(tmp_path: Path, tree: list[Made], damages: list[Damage]) -> None:
-    with grown(tmp_path, tree) as run:
+    with grown(tmp_path, [*ONE_OF_EACH, *tree]) as run:
         gitrun.lock(run, large_threshold=THRESHOLD)
         before = sealed_snapshot(run)
         for damage in damages:
