@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import quote_from_bytes
@@ -43,7 +42,7 @@ from gitrun.pack import COMMIT, TAG, TREE, PackWriter, object_id, packed
 from gitrun.progress import Progress
 from gitrun.protection import immutable_headers, make_immutable, protection
 from gitrun.publish import publish_objects, publish_packs
-from gitrun.recover import SPOOL, undo_lock
+from gitrun.recover import SPOOL, signals_held, sweep, undo_lock
 from gitrun.repo import LOCKED, MAIN, RunRepo
 from gitrun.seal import seal
 from gitrun.settings import Settings
@@ -118,13 +117,13 @@ class Making:
             self._take_permission()
             self._look_again()
             self._tag()
+            return self._finish()
         except OSError as error:
             self._undo()
             raise system_failed(error, "lock the run", near=self._place.run) from error
         except BaseException:  # ^C too: nothing may stay half done
             self._undo()
             raise
-        return self._finish()
 
     def _walk(self) -> None:
         run = self._place.run
@@ -344,9 +343,10 @@ class Making:
 
     def _undo(self) -> None:
         """Puts everything back.  Where even that fails the journal stays, and `status` says `interrupted`."""
-        with _signals_held(), suppress(OSError, GitrunError):
+        with signals_held(), suppress(OSError, GitrunError):
             if self._begun is not None:
                 undo_lock(self._place, self._begun, drop_tag=True)
+            sweep(self._place)
             remove_tree(self._spool)
             if self._new:
                 remove_tree(self._repository)
@@ -383,16 +383,3 @@ def _filesystem_type(path: bytes) -> str:
     holding = [row for row in rows if (path + b"/").startswith(row[4].rstrip(b"/") + b"/")]
     best = max(holding, key=lambda row: len(row[4]), default=None)
     return best[best.index(b"-") + 1].decode("ascii", "replace") if best else "unknown"
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Lets nothing interrupt the undoing: a second ^C comes through when it is over."""
-    import signal
-
-    held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

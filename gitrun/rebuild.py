@@ -275,6 +275,14 @@ def open_directories(run: bytes, paths: Iterable[bytes]) -> list[bytes]:
     return there
 
 
+def shut_directories(run: bytes, entries: Iterable[Entry], *, sealed: bool) -> None:
+    """Gives directories their permission bits again, children first, after a restore that failed half-way."""
+    with Beneath(run) as beneath:
+        for entry in sorted((entry for entry in entries if entry.kind == DIRECTORY), reverse=True):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                os.fchmod(beneath.directory(entry.path), entry.sealed_mode if sealed else entry.mode)
+
+
 def refuse_folding(run: bytes, missing: list[bytes]) -> None:
     """Raises SystemFailed when entries are missing after all were restored: the file system takes two names for one."""
     if missing:

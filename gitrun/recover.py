@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from gitrun import journal, statrecord
 from gitrun.breaklinks import break_links
@@ -30,7 +32,7 @@ def recover(place: Place) -> str:
 
     For a caller that holds the guard: whatever lies around half written is nobody's.
     """
-    _sweep(place)
+    sweep(place)
     begun = journal.pending(place)
     if begun is None:
         return ""
@@ -43,8 +45,18 @@ def recover(place: Place) -> str:
     return begun.verb
 
 
-def _sweep(place: Place) -> None:
-    """Removes files in the repository that a crash left half written."""
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Lets nothing interrupt the undoing: a second ^C comes through when it is over."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def sweep(place: Place) -> None:
+    """Removes files in the repository that a crash, or a signal between two instructions, left half written."""
     if place.repository is None:
         return
     for directory in (b"gitrun", b"refs/heads", b"refs/tags", b"refs/gitrun/locks"):

@@ -187,8 +187,8 @@ def _candidates(place: Place, locked_id: str, locked_store: bytes) -> Iterator[b
         yield by_name
         if locked_id:
             yield from (repository for repository in repositories(store) if repository != by_name)
-        elif not place.beside:
-            # Runs of one name from several places: without a lock file the name is all there is to go by.
+        elif not place.beside or os.path.lexists(by_name):
+            # Runs of one name, from several places or one after the other: without a lock file there is only the name.
             alike = by_name.removesuffix(REPOSITORY_SUFFIX) + b"-"
             yield from (repository for repository in repositories(store) if repository.startswith(alike))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gitrun import journal, repo, statrecord
@@ -19,8 +20,8 @@ from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
 from gitrun.owner import give_to_owner, owner_to_be
 from gitrun.progress import SILENT, Progress
 from gitrun.protection import is_asked, make_changeable, make_immutable
-from gitrun.rebuild import Rebuilder, open_directories, refuse_folding
-from gitrun.recover import end_restore, refuse_interrupted
+from gitrun.rebuild import Rebuilder, open_directories, refuse_folding, shut_directories
+from gitrun.recover import end_restore, refuse_interrupted, signals_held, sweep
 from gitrun.repo import RunRepo
 from gitrun.results import LOCKED, UNLOCKED, Difference, RestoreResult
 from gitrun.settings import Settings
@@ -208,29 +209,38 @@ def _carry_out(
 ) -> tuple[list[GitrunError], tuple[int, int]]:
     place, record = here.place, standing.record
     by_path = {entry.path: entry for entry in record.entries}
-    journal.begin(place, Journal(journal.RESTORE, record))
     made_root = not place.exists
-    if made_root:
-        _make_root(place)
     touched = _directories(plan, clean)
     immutable = is_asked(record) and sealed
-    if immutable and not made_root:
-        make_changeable(place.run, record)
-    done = False
     try:
+        journal.begin(place, Journal(journal.RESTORE, record))
+        if made_root:
+            _make_root(place)
+        elif immutable:
+            make_changeable(place.run, record)
         open_directories(place.run, touched)
         lost, written = _write(here, standing, plan, clean, sealed, touched, by_path, progress)
         refuse_folding(place.run, _still_missing(here, standing, plan, lost))
-        done = True
-    finally:
-        if made_root and not done:
-            remove_tree(place.run)  # nothing was there before, and nothing is half there now
-        statrecord.forget(place)
-        journal.end(place)
+    except BaseException:  # ^C too: what was restored may stay, what was opened may not
+        with signals_held(), suppress(OSError, GitrunError):
+            if made_root:
+                remove_tree(place.run)  # nothing was there before, and nothing is half there now
+            else:
+                remove_tree(os.path.join(place.run, RESTORING))
+                shut_directories(place.run, [by_path[path] for path in touched if path in by_path], sealed=sealed)
+            _end(place)
+        raise
+    _end(place)
     if immutable:
         make_immutable(place.run, record)
     give_to_owner(place)
     return lost, written
+
+
+def _end(place: Place) -> None:
+    statrecord.forget(place)
+    sweep(place)
+    journal.end(place)
 
 
 def _make_root(place: Place) -> None:

@@ -15,7 +15,7 @@ from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
 from gitrun.ops.verify import verify_here
 from gitrun.owner import give_to_owner
 from gitrun.progress import SILENT, Progress
-from gitrun.recover import finish_unlock, open_run, recover, undo_unlock
+from gitrun.recover import finish_unlock, open_run, recover, signals_held, sweep, undo_unlock
 from gitrun.repo import check_owner, follow_name
 from gitrun.results import UNLOCKED, Difference, UnlockResult
 from gitrun.settings import Settings
@@ -55,10 +55,11 @@ def _unlock(here: Context, jobs: int, progress: Progress) -> UnlockResult:
     try:
         journal.begin(place, begun)
         finish_unlock(place, begun)
-    except (OSError, GitrunError):
+    except BaseException:  # ^C too: nothing may stay half done
         # Where even that fails the journal stays, and the next unlock goes on from there.
-        with suppress(OSError, GitrunError):
+        with signals_held(), suppress(OSError, GitrunError):
             undo_unlock(place, begun)
+            sweep(place)
         raise
     give_to_owner(place)
     return _result(here, record.files, differences, notes)
