@@ -191,7 +191,7 @@ def _decode_entries(text: str, at: int) -> list[Entry]:
             path = entry.path
         parent, _, last = path.rpartition(b"/")
         # A parent that is a directory has no bad components itself: it came by here.
-        if entries and (path <= before or parent not in directories or last in _NO_NAMES):
+        if entries and (path <= before or parent not in directories or last in _NO_NAMES or path[:1] == b"/"):
             raise _invalid_entry(text, at)
         if kind == DIRECTORY:
             directories.add(path)
