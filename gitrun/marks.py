@@ -78,12 +78,12 @@ def remove_marks(place: Place, record: LockFile) -> None:
             remove_file(LOCK_FILE, dir_fd=fd)
             if record.header("git-link") and is_own_git_link(place, record):
                 remove_file(GIT_LINK, dir_fd=fd)
-            _remove_leftovers(place.run, fd)
+            remove_leftovers(place.run, fd)
         os.fsync(fd)
     _remove_created(place.run, record)
 
 
-def _remove_leftovers(run: bytes, run_fd: int) -> None:
+def remove_leftovers(run: bytes, run_fd: int) -> None:
     """Files that a crash left half written, under names that nobody else uses."""
     for name in map(os.fsencode, os.listdir(run_fd)):
         if name == RESTORING:

@@ -18,7 +18,7 @@ from gitrun.copying import copy_hashing
 from gitrun.entry import BLOB, DIRECTORY, FIFO, FILE, NOT_STORED, ROOT, SOCKET, SYMLINK, Entry, full_path
 from gitrun.errors import ObjectCorrupt, ObjectMissing, SystemFailed, system_failed
 from gitrun.fsio import Beneath, opened, remove_tree, write_all
-from gitrun.marks import RESTORING
+from gitrun.marks import RESTORING, remove_leftovers
 from gitrun.repo import RunRepo
 from gitrun.walk import read_xattrs
 
@@ -56,8 +56,8 @@ class Rebuilder:
 
     def __enter__(self) -> Rebuilder:
         self._beneath = Beneath(self._run)
-        remove_tree(os.path.join(self._run, RESTORING))
         root = self._beneath.directory(ROOT)
+        remove_leftovers(self._run, root)
         os.mkdir(RESTORING, 0o700, dir_fd=root)
         self._staging = os.open(RESTORING, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
         return self

@@ -46,6 +46,9 @@ def _seal_one(run: bytes, beneath: Beneath, entry: Entry, node: Node, force: boo
     try:
         fd = beneath.open(entry.path) if entry.path else os.dup(beneath.directory(b""))
     except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+            message = "it was moved or replaced while the run was locked"
+            raise ChangedWhileReading(message, path=path, hint=STILL_WRITTEN) from error
         raise system_failed(error, "take its write permission", path) from error
     try:
         found = os.fstat(fd)

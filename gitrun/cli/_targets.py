@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +12,7 @@ from typing import NamedTuple
 from gitrun import store
 from gitrun.cli._failures import Failure, failure_of
 from gitrun.cli._search import orphans, search, search_beside_store
-from gitrun.errors import RunNotFound, UsageError
+from gitrun.errors import RunNotFound, UsageError, system_failed
 from gitrun.settings import Settings
 
 _MANY = 8
@@ -45,11 +47,22 @@ def resolve_one(run: str, settings: Settings) -> bytes:
     path = os.path.join(os.getcwdb(), os.fsencode(run))
     if store.is_passing(path):
         return path  # resolved, it would look like any other place, and not be refused
-    if os.path.isdir(path):
+    found = _stat(path)
+    if found is not None and stat.S_ISDIR(found.st_mode):
         return os.path.realpath(path)
-    if os.path.exists(path):
+    if found is not None:
         raise RunNotFound("a run is a directory, and this is none", path=path, hint="name the directory of the run")
     return _guild_run(run) or store.locate(path, settings).run
+
+
+def _stat(path: bytes) -> os.stat_result | None:
+    """What is at a path; None for nothing.  An I/O error is not nothing."""
+    try:
+        return os.stat(path)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES):
+            return None
+        raise system_failed(error, "look at the run", path) from error
 
 
 def runs_here(settings: Settings) -> list[Target]:

@@ -122,7 +122,17 @@ def run(args: Sequence[str]) -> int:
     except BrokenPipeError:
         return _leave_quietly()
     except BaseException as error:
-        return _tell(_failure(error, debug="--debug" in args), json="--json" in args)
+        return _close(_tell(_failure(error, debug="--debug" in args), json="--json" in args))
+
+
+def _close(code: int) -> int:
+    """Flushes what can be flushed; where stdout is a full disk, Python shall not complain of it once more at the exit."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code
 
 
 def _invoke(args: list[str]) -> int:

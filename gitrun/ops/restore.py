@@ -12,7 +12,7 @@ from gitrun.compare import content_difference, drift, join, links_drift, sealed_
 from gitrun.content import digest_nodes, sha256_of
 from gitrun.entry import DIRECTORY, FILE, ROOT, Entry, full_path
 from gitrun.errors import GitrunError, ObjectMissing, RecordError, Refused, UsageError, system_failed
-from gitrun.fsio import opened, remove_tree
+from gitrun.fsio import TEMPORARY, opened, remove_tree
 from gitrun.guard import guarded
 from gitrun.journal import Journal
 from gitrun.marks import RESTORING, marks_stand, write_marks
@@ -21,7 +21,7 @@ from gitrun.owner import give_to_owner, owner_to_be
 from gitrun.progress import SILENT, Progress
 from gitrun.protection import is_asked, make_changeable, make_immutable
 from gitrun.rebuild import Rebuilder, open_directories, refuse_folding, shut_directories
-from gitrun.recover import end_restore, refuse_interrupted, signals_held, sweep
+from gitrun.recover import refuse_interrupted, signals_held, sweep
 from gitrun.repo import RunRepo
 from gitrun.results import LOCKED, UNLOCKED, Difference, RestoreResult
 from gitrun.settings import Settings
@@ -88,12 +88,10 @@ def _restore(
     repo.check_owner(here.place)
     standing = read_newest(here.place)
     sealed = is_locked(here.place)
-    if journal.pending(here.place) and not dry_run and here.place.exists:
-        end_restore(here.place)
+    interrupted = journal.pending(here.place) is not None
     plan = _plan(here, standing, named, sealed, clean, jobs, progress)
-    if dry_run or not (
-        plan.rebuild or plan.mend or (clean and plan.added) or _own_files_missing(here, standing, sealed)
-    ):
+    nothing = not (plan.rebuild or plan.mend or (clean and plan.added) or _own_files_missing(here, standing, sealed))
+    if dry_run or (nothing and not interrupted):
         return _result(here, sealed, plan, clean, (0, 0), [], dry_run=dry_run)
     _refuse_obstacles(here, plan, clean)
     lost, written = _carry_out(here, standing, plan, clean, sealed, progress)
@@ -155,7 +153,7 @@ def _refuse_unknown(here: Context, named: Sequence[bytes], known: set[bytes]) ->
 
 def _nodes(here: Context, standing: Standing) -> list[Node]:
     nodes = own_files_apart(here.place, standing.record, walk(here.place.run))
-    return [node for node in nodes if node.path.split(b"/")[0] != RESTORING]
+    return [node for node in nodes if not node.path.startswith(TEMPORARY)]
 
 
 def _sorted_out(

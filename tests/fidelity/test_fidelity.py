@@ -291,6 +291,7 @@ def test_places_of_another_owner(run: Path) -> None:
     (run / "sub" / "file").unlink()
     gitrun.restore(run)
     assert (run / "sub" / "file").stat().st_uid == 12345
+    gitrun.unlock(run)
     comes_back(run)
 
 

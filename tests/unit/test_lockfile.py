@@ -303,7 +303,9 @@ INVALID = {
     "size beyond 64 bits": lock_file(a_file("a", size=2**63)),
     "size of 5000 digits": lock_file(a_file("a", size=BIG)),
     "time whose seconds need more than 64 bits": lock_file(a_directory("a", time=str(2**63 * 10**9))),
-    "time of a file whose seconds need more than 64 bits": lock_file(a_file("a").replace(" 0 0 ", f" 0 {2**63 * 10**9} ")),
+    "time of a file whose seconds need more than 64 bits": lock_file(
+        a_file("a").replace(" 0 0 ", f" 0 {2**63 * 10**9} ")
+    ),
     "time of a file long before that": lock_file(a_file("a").replace(" 0 0 ", f" 0 {-(2**63) * 10**9 - 1} ")),
     "time of 5000 digits": lock_file(a_directory("a", time=BIG)),
     "hardlink of 5000 digits": lock_file(a_file("a").replace("blob", f"blob hardlink={BIG}")),
