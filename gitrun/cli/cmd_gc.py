@@ -40,7 +40,7 @@ def command(directories: tuple[str, ...], dry_run: bool, common: Common) -> int:
 
 
 def show(result: GcResult, console: Console) -> None:
-    """`freed 1.2 GiB in /work/.gitrun: 3 files dropped`."""
+    """`freed 1.2 GiB in /data/runs/.gitrun: 3 files dropped`."""
     where = display(result.path)
     if not result.removed:
         console.good(Painted("ok", "green"), f" {where}: nothing to drop")
