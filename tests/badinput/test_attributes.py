@@ -400,7 +400,7 @@ def test_c58_root_mends_one_file_of_a_users_run(user_run: Path) -> None:
 # -- 59 to 61: what cannot be read --
 
 
-@pytest.mark.parametrize("mode", [0o000, 0o200, 0o077])
+@pytest.mark.parametrize("mode", [0o000, 0o200, 0o111, 0o077])
 @pytest.mark.parametrize("size", [5, LARGE], ids=["small", "large"])
 def test_c59_unreadable_file(user_run: Path, mode: int, size: int) -> None:
     """SPEC section 6 knows no `--force-read`."""
@@ -430,7 +430,7 @@ def test_c59_file_that_became_unreadable(user_run: Path) -> None:
     assert mode_of(user_run / "file") == 0o644
 
 
-@pytest.mark.parametrize("mode", [0o000, 0o300])
+@pytest.mark.parametrize("mode", [0o000, 0o300, 0o100])
 @pytest.mark.parametrize("name", ["sub", "sub/below"])
 def test_c60_unreadable_directory(user_run: Path, mode: int, name: str) -> None:
     write(user_run / "sub" / "below" / "file")
@@ -446,7 +446,7 @@ def test_c60_unreadable_run(user_run: Path) -> None:
     assert_refused("lock", user_run, code="Unreadable", path=user_run, user=True)
 
 
-@pytest.mark.parametrize("mode", [0o400, 0o666])
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o666])
 def test_c61_directory_without_search(user_run: Path, mode: int) -> None:
     write(user_run / "sub" / "file")
     give(user_run)

@@ -59,7 +59,7 @@ HOSTILE_CONFIG = """\
 """
 
 
-@pytest.mark.parametrize("autocrlf", ["true", "input"])
+@pytest.mark.parametrize("autocrlf", ["true", "input", "false"])
 def test_d65_line_ends(run: Path, tmp_path: Path, autocrlf: str) -> None:
     attributes = write(tmp_path / "attributes", "* text=auto eol=crlf ident filter=evil working-tree-encoding=UTF-16\n")
     config = write(tmp_path / "config", HOSTILE_CONFIG.format(autocrlf=autocrlf, attributes=attributes))
@@ -182,7 +182,7 @@ def test_d70_pointers_of_1023_to_1025_bytes(run: Path, tmp_path: Path, fill: byt
 # -- 71, 72: thresholds and equal files --
 
 
-@pytest.mark.parametrize("threshold", [1, 4096, LARGE])
+@pytest.mark.parametrize("threshold", [1, 100, 4096, LARGE])
 def test_d71_threshold(run: Path, tmp_path: Path, threshold: int) -> None:
     for difference in (-1, 0, 1):
         write(run / f"{difference:+}", b"x" * (threshold + difference))

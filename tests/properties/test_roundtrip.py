@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
 
 import gitrun
 from tests.support.snapshots import Snapshot, snapshot
@@ -25,7 +23,6 @@ few = settings(
     derandomize=True,
     deadline=None,
     database=None,
-    phases=[Phase.generate],  # shrinking takes minutes, since each example is a lock
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 THRESHOLD = 200
@@ -163,12 +160,16 @@ class Damage(NamedTuple):
     content: bytes
 
 
-KINDS = ("modify", "delete", "add", "retype", "retarget")
-
-
-def damages_of(kinds: SearchStrategy[str]) -> SearchStrategy[Damage]:
-    """Damage of these kinds to any entry."""
-    return st.builds(Damage, kind=kinds, which=st.integers(0, 50), content=st.binary(min_size=1, max_size=9))
+DAMAGE = st.lists(
+    st.builds(
+        Damage,
+        kind=st.sampled_from(["modify", "delete", "add", "retype", "retarget"]),
+        which=st.integers(0, 50),
+        content=st.binary(min_size=1, max_size=9),
+    ),
+    min_size=1,
+    max_size=3,
+)
 
 
 @contextmanager
@@ -269,13 +270,9 @@ def expected_differences(before: Snapshot, after: Snapshot) -> set[tuple[str, by
 ONE_OF_EACH = [Made(kind, b"one " + kind.encode(), 0, b"content\n", 0o644, 0, None) for kind in "fdlhp"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@settings(few, max_examples=10)
-@given(data=st.data(), tree=TREES, more=st.lists(damages_of(st.sampled_from(KINDS)), max_size=2))
-def test_any_damage_is_named_exactly(
-    tmp_path: Path, kind: str, data: st.DataObject, tree: list[Made], more: list[Damage]
-) -> None:
-    damages = [data.draw(damages_of(st.just(kind))), *more]
+@few
+@given(tree=TREES, damages=DAMAGE)
+def test_any_damage_is_named_exactly(tmp_path: Path, tree: list[Made], damages: list[Damage]) -> None:
     with grown(tmp_path, [*ONE_OF_EACH, *tree]) as run:
         gitrun.lock(run, large_threshold=THRESHOLD)
         before = sealed_snapshot(run)
