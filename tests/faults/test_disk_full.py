@@ -21,7 +21,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="runs in a user namespace
 @pytest.mark.skipif(os.geteuid() == 0, reason="root needs no namespace")
 def test_in_a_namespace_of_its_own() -> None:
     """Whoever may not mount, does so in a user namespace."""
-    command = ["unshare", "-Urm", sys.executable, "-m", "pytest", "-q", __file__]
+    command = ["unshare", "-Urm", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
     done = subprocess.run(command, env={**os.environ, IN_NAMESPACE: "1"}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
