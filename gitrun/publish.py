@@ -6,6 +6,7 @@ import errno
 import filecmp
 import os
 import shutil
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -51,15 +52,38 @@ def _place(spooled: bytes, mine: bytes, pooled: bytes) -> bool:
     """Whether the object is new in the store.  What lies in the spool is whole; what lay in the store is looked at first."""
     if not os.path.lexists(spooled):
         return not (os.path.lexists(mine) or link_or_copy(pooled, mine))
-    if os.path.isfile(pooled) and filecmp.cmp(spooled, pooled, shallow=False):
+    if _is_copy(pooled, spooled):
         with suppress(FileNotFoundError):
             os.unlink(mine)
-        return not link_or_copy(pooled, mine)
+        with suppress(FileNotFoundError):  # the lock of another run is replacing it just now
+            return not link_or_copy(pooled, mine)
     os.rename(spooled, mine)
-    with suppress(FileNotFoundError):
-        os.unlink(pooled)
-    _link(mine, pooled)
+    _share(mine, pooled)
     return True
+
+
+def _share(mine: bytes, pooled: bytes) -> None:
+    """Gives the pool a name of an object that is whole, in the place of a damaged one, or leaves another whole one there.
+
+    Locks of other runs do the same at the same time: no name stays as it was just seen.
+    """
+    while True:
+        try:
+            _link(mine, pooled)
+            return
+        except FileExistsError:
+            if _is_copy(pooled, mine):
+                return
+        with suppress(FileNotFoundError):
+            os.unlink(pooled)
+
+
+def _is_copy(path: bytes, whole: bytes) -> bool:
+    """Whether there is a file at `path` with the same bytes."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode) and filecmp.cmp(whole, path, shallow=False)
+    except FileNotFoundError:
+        return False
 
 
 def _link(source: bytes, target: bytes) -> bool:
