@@ -7,18 +7,17 @@ import threading
 from collections.abc import Sequence
 from hashlib import sha256
 
+from gitrun.ahead import BITS, LARGE, Ahead, Stat
 from gitrun.compare import Xattrs
 from gitrun.copying import blake3_file
 from gitrun.errors import GitrunError, SystemFailed
 from gitrun.fsio import Beneath
-from gitrun.hashing import Ahead, digest_small, stat_of
+from gitrun.hashing import digest_small
 from gitrun.progress import Progress
 from gitrun.reading import check_unchanged, open_node, unreadable
 from gitrun.threads import Check, run_threads
 from gitrun.walk import Node, read_xattrs
 
-LARGE = 1 << 20
-"""Files of at least so many bytes are read in blocks by threads."""
 Digests = dict[bytes, tuple[bytes, Xattrs]]
 """BLAKE3 digest, 32 bytes, and extended attributes of each file by its path."""
 
@@ -58,10 +57,14 @@ def _taken(ahead: Ahead, nodes: Sequence[Node], progress: Progress) -> Digests:
     taken: Digests = {}
     for path, digest, seen, xattrs in ahead.seen():
         node = by_path.get(path)
-        if node is not None and stat_of(node) == seen:
+        if node is not None and _stat_of(node) == seen:
             taken[path] = (digest, xattrs)
             progress.advance(node.size)
     return taken
+
+
+def _stat_of(node: Node) -> Stat:
+    return (node.device_id, node.inode, node.size, node.mtime_ns & BITS, node.ctime_ns & BITS)
 
 
 def _digest_large(

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
-from array import array
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from blake3 import blake3
 
 from gitrun.errors import GitrunError, Unreadable
-from gitrun.fsio import Beneath, read_exactly
+from gitrun.fsio import Beneath
 from gitrun.pack import BLOB, FinishedPack, PackWriter, object_id, packed
-from gitrun.parallel import Forked, fork_map
+from gitrun.parallel import fork_map
 from gitrun.pointer import resembles_pointer
 from gitrun.reading import Xattrs, read_small
-from gitrun.walk import Node, read_xattrs
+from gitrun.walk import Node
 
 _BATCH_FILES = 256
 _BATCH_BYTES = 4 << 20
@@ -78,91 +76,6 @@ class SmallFiles:
     def _finish(self) -> list[Sealed | FinishedPack]:
         """The end of a worker."""
         return [self._pack.finish()] if self._pack else []
-
-
-class Digested(NamedTuple):
-    """What a verification learns of several files, in columns: that travels between processes at little cost."""
-
-    digests: bytes
-    """BLAKE3, 32 bytes for each file; zeros for one that was not read, for whatever reason."""
-    stats: array[int]
-    """Five numbers for each file, as `stat_of` gives them, from before and after it was read."""
-    xattrs: dict[int, Xattrs]
-    """Extended attributes by the file's number, where it has any."""
-
-
-_NOT_READ = bytes(32)
-_BITS = (1 << 64) - 1
-_NO_STAT = (0, 0, 0, 0, 0)
-
-
-def stat_of(found: Node | os.stat_result) -> tuple[int, int, int, int, int]:
-    """What stays the same while nobody changes or replaces a file: device, inode, size, mtime and ctime in ns, in 64 bits."""
-    if isinstance(found, Node):
-        return (found.device_id, found.inode, found.size, found.mtime_ns & _BITS, found.ctime_ns & _BITS)
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns & _BITS, found.st_ctime_ns & _BITS)
-
-
-class Ahead:
-    """Reads small files of a run ahead of the walk, in forked workers; use it in a `with` block.
-
-    It tells nothing but what a file was at one moment: whoever asks compares that with what the walk sees.
-    """
-
-    def __init__(self, run: bytes, paths: Sequence[bytes], *, limit: int, jobs: int) -> None:
-        self._batches = [paths[at : at + _BATCH_FILES] for at in range(0, len(paths), _BATCH_FILES)]
-        pays = len(paths) >= _FORK_FILES
-        self._forked = Forked(partial(_digest_batch, run, limit), self._batches if pays else [], jobs=jobs)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._forked.__exit__(*error)
-
-    def seen(self) -> Iterator[tuple[bytes, bytes, tuple[int, ...], Xattrs]]:
-        """Path, BLAKE3 digest, `stat_of` and extended attributes of each file that could be read."""
-        for paths, answer in zip(self._batches, self._forked, strict=False):
-            stats = answer.stats.tolist()
-            for number, path in enumerate(paths):
-                digest = answer.digests[number * 32 : number * 32 + 32]
-                if digest != _NOT_READ:
-                    yield path, digest, tuple(stats[number * 5 : number * 5 + 5]), answer.xattrs.get(number, ())
-
-
-def _digest_batch(run: bytes, limit: int, paths: Sequence[bytes]) -> Digested:
-    digests: list[bytes] = []
-    stats = array("Q")
-    xattrs: dict[int, Xattrs] = {}
-    with Beneath(run) as beneath:
-        for number, path in enumerate(paths):
-            seen = _digest_if_small(beneath, path, limit)
-            digests.append(seen[0])
-            stats.extend(seen[1])
-            if seen[2]:
-                xattrs[number] = seen[2]
-    return Digested(b"".join(digests), stats, xattrs)
-
-
-def _digest_if_small(beneath: Beneath, path: bytes, limit: int) -> tuple[bytes, tuple[int, ...], Xattrs]:
-    """What is at `path`, as long as it is a regular file below `limit` that does not change; it never fails."""
-    try:
-        fd = beneath.open(path)
-    except OSError:
-        return _NOT_READ, _NO_STAT, ()
-    try:
-        found = os.fstat(fd)
-        if found.st_size >= limit or not stat.S_ISREG(found.st_mode):
-            return _NOT_READ, _NO_STAT, ()
-        data = read_exactly(fd, found.st_size) if found.st_size else b""
-        xattrs, before = read_xattrs(fd), stat_of(found)
-        if stat_of(os.fstat(fd)) != before or len(data) != found.st_size:
-            return _NOT_READ, _NO_STAT, ()
-        return blake3(data).digest(), before, xattrs
-    except OSError:
-        return _NOT_READ, _NO_STAT, ()
-    finally:
-        os.close(fd)
 
 
 def digest_small(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from gitrun.cli._console import Common, Console, Painted
@@ -10,6 +12,9 @@ from gitrun.cli._report import command as command_line
 from gitrun.cli._report import differences, kinds, size, title
 from gitrun.cli._units import counted, human_time
 from gitrun.results import VerifyResult
+
+if TYPE_CHECKING:
+    from gitrun.ahead import Ahead
 
 
 @click.command("verify")
@@ -38,6 +43,23 @@ def command(
       gitrun verify --quick runs/7     read only what looks changed
       gitrun verify --json runs/7 | jq .differences
     """
+    if quick or below or len(runs) > 1:
+        return _verify(runs, below, quick, strict, store, common)
+    from gitrun.ahead import Ahead
+
+    with Ahead.of_lock_file(*runs or ".", jobs=common.jobs) as ahead:  # it reads while we load the rest
+        return _verify(runs, below, quick, strict, store, common, ahead)
+
+
+def _verify(
+    runs: tuple[str, ...],
+    below: tuple[str, ...],
+    quick: bool,
+    strict: bool,
+    store: bool,
+    common: Common,
+    ahead: Ahead | None = None,
+) -> int:
     from gitrun.cli._runner import Task, Verb, run_each
     from gitrun.cli._targets import resolve
     from gitrun.ops.verify import verify
@@ -54,6 +76,7 @@ def command(
             jobs=task.jobs,
             settings=settings,
             progress=task.progress,
+            ahead=ahead,
         )
 
     return run_each(Verb("verify", work, show), resolve(runs, below, settings), common)

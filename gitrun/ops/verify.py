@@ -8,17 +8,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from hashlib import sha256
 
 from gitrun import statrecord
+from gitrun.ahead import Ahead
 from gitrun.compare import Xattrs, content_difference, drift, join, links_drift, without_echoes
-from gitrun.content import LARGE, Digests, digest_nodes, sha256_of
+from gitrun.content import Digests, digest_nodes, sha256_of
 from gitrun.entry import DIRECTORY, FILE, LOCK_FILE, WRITE_BITS, Entry
 from gitrun.errors import RunNotFound, SystemFailed
 from gitrun.fsio import read_file
 from gitrun.guard import guarded
-from gitrun.hashing import Ahead
 from gitrun.lockfile import MAX_BYTES
 from gitrun.marks import RESTORING
 from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
@@ -42,30 +43,38 @@ def verify(
     jobs: int = 0,
     settings: Settings | None = None,
     progress: Progress = SILENT,
+    ahead: Ahead | None = None,
 ) -> VerifyResult:
     """The verdict on a locked run: `ok` only when every name, type, link target and byte is what was locked.
 
     Permission drift, times, extended attributes and broken hard links are warnings, with `strict` differences.
     `quick` does not read files whose size, mtime, ctime and inode are those of the last full look.  `store` checks the
-    stored copy too.  Raises NotLocked, RecordError, ChangedWhileReading, and SystemFailed for what cannot be read.
+    stored copy too.  What was read `ahead` and is still the same is not read again.
+
+    Raises NotLocked, RecordError, ChangedWhileReading, and SystemFailed for what cannot be read.
     """
     here = context(run, settings)
     with guarded(here.place, shared=True):
         here = here.again()
-        result = verify_here(here, quick=quick, strict=strict, jobs=jobs_or_all(jobs), progress=progress)
+        result = verify_here(here, quick=quick, strict=strict, jobs=jobs_or_all(jobs), progress=progress, ahead=ahead)
         return _with_store(here, result, progress) if store else result
 
 
 def verify_here(
-    here: Context, *, quick: bool = False, strict: bool = False, jobs: int, progress: Progress = SILENT
+    here: Context,
+    *,
+    quick: bool = False,
+    strict: bool = False,
+    jobs: int,
+    progress: Progress = SILENT,
+    ahead: Ahead | None = None,
 ) -> VerifyResult:
     """The verdict, for a caller that holds the guard."""
     place = here.place
     refuse_interrupted(place)
     standing = read_standing(place)
     looked_ns = time.time_ns()
-    paths = [] if quick else [entry.path for entry in standing.record.entries if entry.kind == FILE]
-    with Ahead(place.run, paths, limit=LARGE, jobs=jobs) as ahead:
+    with _reading(here, standing, jobs=0 if quick else jobs) if ahead is None else nullcontext(ahead) as ahead:
         nodes = _listed(here, standing)
         joined = join(standing.record.entries, nodes)
         trusted = _trusted(here, standing, joined.pairs) if quick else frozenset[bytes]()
@@ -80,6 +89,11 @@ def verify_here(
     if not quick and place.repository is not None:
         _remember(here, standing, nodes, differences, looked_ns)
     return _result(here, standing, joined.pairs, differences, warnings, mutable, to_read, len(trusted))
+
+
+def _reading(here: Context, standing: Standing, *, jobs: int) -> Ahead:
+    paths = [entry.path for entry in standing.record.entries if entry.kind == FILE] if jobs else []
+    return Ahead(here.place.run, paths, jobs=jobs)
 
 
 def _listed(here: Context, standing: Standing) -> list[Node]:
