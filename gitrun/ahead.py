@@ -8,7 +8,6 @@ compares that with what a later walk sees, so that neither the list of paths nor
 from __future__ import annotations
 
 import os
-import re
 import stat
 import time
 from array import array
@@ -30,7 +29,8 @@ _BATCH_FILES = 256
 _FORK_FILES = 600
 """With fewer files one process is done before a second one has started."""
 _LOCK_FILE_BYTES = 1 << 28
-_SUM_LINE = re.compile(rb"^[0-9a-f]{64}  ([^\n]+)$", re.MULTILINE)
+_SUM_LENGTH = 64 + len("  ")
+_NO_SUM = frozenset((b"#", b""))
 _SETTLED_NS = 20_000_000
 """A file changed within the last clock tick may change once more without another ctime: it is left to a later read."""
 _NICENESS = 5
@@ -62,8 +62,9 @@ class Ahead:
         self.run = run
         """The real path of the run."""
         self._batches = [paths[at : at + _BATCH_FILES] for at in range(0, len(paths), _BATCH_FILES)]
-        pays = len(paths) >= _FORK_FILES
-        self._forked = Forked(partial(_digest_batch, run), self._batches if pays else [], jobs=jobs)
+        self.pays = len(paths) >= _FORK_FILES and jobs > 1
+        """There are files enough to read them in other processes."""
+        self._forked = Forked(partial(_digest_batch, run), self._batches if self.pays else [], jobs=jobs)
 
     @classmethod
     def of_lock_file(cls, run: str, *, jobs: int) -> Ahead:
@@ -73,7 +74,9 @@ class Ahead:
             data = read_file(os.path.join(path, LOCK_FILE), _LOCK_FILE_BYTES) or b""
         except OSError:
             data = b""
-        return cls(path, _SUM_LINE.findall(data), jobs=jobs or cpu_count())
+        # Whatever these lines hold: what is no path of a file is not found.
+        names = [line[_SUM_LENGTH:] for line in data.split(b"\n") if line[:1] not in _NO_SUM]
+        return cls(path, names, jobs=jobs or cpu_count())
 
     def __enter__(self) -> Self:
         return self
@@ -92,8 +95,7 @@ class Ahead:
                     yield path, digest, seen, answer.xattrs.get(number, ())
 
 
-def stat_of(found: os.stat_result) -> Stat:
-    """The Stat that an fstat tells."""
+def _stat_of(found: os.stat_result) -> Stat:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns & BITS, found.st_ctime_ns & BITS)
 
 
@@ -127,10 +129,10 @@ def _digest_if_small(beneath: Beneath, path: bytes, settled_ns: int) -> tuple[by
         if found.st_size >= LARGE or not stat.S_ISREG(found.st_mode) or found.st_ctime_ns >= settled_ns:
             return _NOTHING
         data = os.read(fd, found.st_size + 1)
-        xattrs, before = read_xattrs(fd), stat_of(found)
-        if len(data) != found.st_size or stat_of(os.fstat(fd)) != before:
+        xattrs = read_xattrs(fd)
+        if len(data) != found.st_size or os.fstat(fd).st_ctime_ns != found.st_ctime_ns:
             return _NOTHING
-        return blake3(data).digest(), before, xattrs
+        return blake3(data).digest(), _stat_of(found), xattrs
     except OSError:
         return _NOTHING
     finally:

@@ -85,6 +85,35 @@ class Forked(Generic[Item, Answer]):
                 yield worker.answer()
 
 
+class Aside(Generic[Answer]):
+    """One call in a forked process, which begins at once while this one does something else; use it in a `with` block.
+
+    Where forking does not pay (not `apart`) or is not safe the call is made when its answer is asked for.
+    """
+
+    def __init__(self, call: Callable[[], Answer], *, apart: bool) -> None:
+        self._call = call
+        self._worker: _Worker | None = None
+        if apart and threading.active_count() == 1:
+            self._worker = _Worker(_call, [call], None, others=[])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._worker is not None:
+            self._worker.end()
+
+    def answer(self) -> Answer:
+        """What the call returned; raises what it raised.  To be asked for once."""
+        answer: Answer = self._call() if self._worker is None else self._worker.answer()
+        return answer
+
+
+def _call(call: Callable[[], Answer]) -> Answer:
+    return call()
+
+
 class _Worker:
     """A forked child that answers for its share of the items through a pipe."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
@@ -28,20 +29,41 @@ def seal(run: bytes, pairs: Sequence[tuple[Entry, Node]], *, force: bool, jobs: 
     walked.  Raises RunActive for a file that a process holds open for writing (unless `force`).
     """
     chosen = [pair for pair in reversed(pairs) if pair[0].kind in (FILE, DIRECTORY)]
+    names = Counter(node.identity for entry, node in chosen if entry.kind == FILE and node.links > 1)
+    shared = frozenset(identity for identity, count in names.items() if count > 1)
+    with Beneath(run) as beneath:
+        for entry, node in chosen:
+            if node.identity in shared:
+                _refuse_changed(run, entry, node, beneath.lstat(entry.path))
     batches = [chosen[at : at + _BATCH] for at in range(0, len(chosen), _BATCH)]
     # Children of one directory may fall into two batches: then the directory's own turn comes with the second at the
     # earliest, so every worker still finds what it has to open; only write permission is taken, never search.
-    for _ in fork_map(partial(_seal_batch, run, force), batches, jobs=jobs if len(batches) > 2 else 1):
+    for _ in fork_map(partial(_seal_batch, run, force, shared), batches, jobs=jobs if len(batches) > 2 else 1):
         pass
 
 
-def _seal_batch(run: bytes, force: bool, pairs: Sequence[tuple[Entry, Node]]) -> None:
+def _seal_batch(
+    run: bytes, force: bool, shared: frozenset[tuple[int, int]], pairs: Sequence[tuple[Entry, Node]]
+) -> None:
     with Beneath(run) as beneath:
         for entry, node in pairs:
-            _seal_one(run, beneath, entry, node, force)
+            _seal_one(run, beneath, entry, node, force, node.identity in shared)
 
 
-def _seal_one(run: bytes, beneath: Beneath, entry: Entry, node: Node, force: bool) -> None:
+def _refuse_changed(run: bytes, entry: Entry, node: Node, found: os.stat_result) -> None:
+    """Raises ChangedWhileReading for a file that was written since it was hashed, even if its size and times were put back.
+
+    Only the ctime tells, and only until the write permission is taken, which changes it.  So does a new hard link, such
+    as `--link hardlink` makes.
+    """
+    if entry.kind != FILE or entry.mutable or found.st_nlink != node.links:
+        return
+    if (found.st_size, found.st_mtime_ns, found.st_ctime_ns) != (node.size, node.mtime_ns, node.ctime_ns):
+        path = full_path(run, entry.path)
+        raise ChangedWhileReading("it changed while the run was locked", path=path, hint=STILL_WRITTEN)
+
+
+def _seal_one(run: bytes, beneath: Beneath, entry: Entry, node: Node, force: bool, is_shared: bool) -> None:
     path = full_path(run, entry.path)
     try:
         fd = beneath.open(entry.path) if entry.path else os.dup(beneath.directory(b""))
@@ -54,6 +76,8 @@ def _seal_one(run: bytes, beneath: Beneath, entry: Entry, node: Node, force: boo
         found = os.fstat(fd)
         if (found.st_dev, found.st_ino) != node.identity:
             raise ChangedWhileReading("it was replaced while the run was locked", path=path, hint=STILL_WRITTEN)
+        if not is_shared:  # of its several names another one may have been sealed before
+            _refuse_changed(run, entry, node, found)
         if stat.S_IMODE(found.st_mode) != entry.sealed_mode and not entry.mutable:
             _take(fd, entry.sealed_mode)
         if entry.kind == FILE and not entry.mutable and not force:

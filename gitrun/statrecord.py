@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 
 from gitrun.entry import FILE
 from gitrun.fsio import read_file, remove_file, write_file
@@ -52,7 +53,7 @@ def save(place: Place, digest: str, nodes: Sequence[Node], *, differences: int, 
     """Remembers a look that began at `now_ns`; where the store cannot be written, nothing is remembered."""
     good = [] if differences else [n for n in nodes if n.kind == FILE and n.ctime_ns < now_ns - CLOCK_TICK_NS]
     head = {"digest": digest, "ok": not differences, "differences": differences, "when": now_ns // 10**9}
-    numbers = array("Q", [number for node in good for number in _stat(node)])
+    numbers = array("Q", chain.from_iterable(map(_stat, good)))
     names = b"\0".join(node.path for node in good)
     data = json.dumps(head | {"files": len(good)}).encode() + b"\n" + numbers.tobytes() + names
     with suppress(OSError):

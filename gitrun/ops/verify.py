@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 
 from gitrun import statrecord
@@ -23,13 +24,14 @@ from gitrun.guard import guarded
 from gitrun.lockfile import MAX_BYTES
 from gitrun.marks import RESTORING
 from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
+from gitrun.parallel import Aside
 from gitrun.progress import SILENT, Progress
 from gitrun.protection import any_writable, protection
 from gitrun.recover import refuse_interrupted
 from gitrun.results import DETACHED, LOCKED, MODIFIED, Difference, VerifyResult
 from gitrun.settings import Settings
 from gitrun.standing import Standing, own_files_apart, read_standing
-from gitrun.walk import Node, walk
+from gitrun.walk import Node, walk_from_bytes, walk_to_bytes
 
 Pair = tuple[Entry, Node]
 
@@ -72,14 +74,17 @@ def verify_here(
     """The verdict, for a caller that holds the guard."""
     place = here.place
     refuse_interrupted(place)
-    standing = read_standing(place)
     looked_ns = time.time_ns()
-    with _reading(here, standing, jobs=0 if quick else jobs) if ahead is None else nullcontext(ahead) as ahead:
-        nodes = _listed(here, standing)
-        joined = join(standing.record.entries, nodes)
-        trusted = _trusted(here, standing, joined.pairs) if quick else frozenset[bytes]()
-        to_read = [node for _, node in joined.pairs if node.kind == FILE and node.path not in trusted]
-        digests = digest_nodes(place.run, to_read, jobs=jobs, progress=progress, ahead=ahead)
+    with Aside(
+        partial(walk_to_bytes, place.run, failure=SystemFailed), apart=ahead is not None and ahead.pays
+    ) as walked:
+        standing = read_standing(place)
+        with _reading(here, standing, jobs=0 if quick else jobs) if ahead is None else nullcontext(ahead) as ahead:
+            nodes = _listed(here, standing, walked)
+            joined = join(standing.record.entries, nodes)
+            trusted = _trusted(here, standing, joined.pairs) if quick else frozenset[bytes]()
+            to_read = [node for _, node in joined.pairs if node.kind == FILE and node.path not in trusted]
+            digests = digest_nodes(place.run, to_read, jobs=jobs, progress=progress, ahead=ahead)
     differences = [*joined.differences, *_lock_file_difference(here, standing), *_content(here, joined.pairs, digests)]
     mutable = tuple(found for found in differences if found.kind == "mutable")
     differences = sorted((found for found in differences if found.kind != "mutable"), key=lambda found: found.path)
@@ -96,10 +101,10 @@ def _reading(here: Context, standing: Standing, *, jobs: int) -> Ahead:
     return Ahead(here.place.run, paths, jobs=jobs)
 
 
-def _listed(here: Context, standing: Standing) -> list[Node]:
+def _listed(here: Context, standing: Standing, walked: Aside[bytes]) -> list[Node]:
     if not here.place.exists:
         raise RunNotFound("the run directory is gone", path=here.place.run, hint="gitrun restore brings it back")
-    nodes = walk(here.place.run, failure=SystemFailed)
+    nodes = walk_from_bytes(walked.answer())
     return [
         node
         for node in own_files_apart(here.place, standing.record, nodes)
@@ -143,9 +148,22 @@ def _drift(pairs: Sequence[Pair], digests: Digests) -> list[Difference]:
     for entry, node in pairs:
         known = digests.get(node.path)
         xattrs = known[1] if known else (node.xattrs if node.kind == DIRECTORY else entry_xattrs(entry))
-        found += drift(entry, node, xattrs, sealed=True)
+        if not _is_sealed(entry, node, xattrs):
+            found += drift(entry, node, xattrs, sealed=True)
     found += links_drift(pairs)
     return _folded(pairs, found)
+
+
+def _is_sealed(entry: Entry, node: Node, xattrs: Xattrs) -> bool:
+    """Whether nothing drifted, at a glance: so it is with nearly every file."""
+    return (
+        node.mtime_ns == entry.mtime_ns
+        and node.mode == entry.mode & ~WRITE_BITS
+        and not xattrs
+        and not entry.xattrs
+        and not entry.mutable
+        and entry.kind == FILE
+    )
 
 
 def entry_xattrs(entry: Entry) -> Xattrs:

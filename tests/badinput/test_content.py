@@ -427,6 +427,34 @@ def test_d80_changed_between_hashing_and_sealing(run: Path, monkeypatch: pytest.
     round_trip(run)
 
 
+@pytest.mark.parametrize("link", ["auto", "none"])
+@pytest.mark.parametrize("size", [5, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("names", [1, 2])
+def test_d77_rewritten_between_hashing_and_sealing(
+    run: Path, monkeypatch: pytest.MonkeyPatch, names: int, size: int, link: str
+) -> None:
+    """Size and times were put back: only the ctime tells, and sealing would have changed that."""
+    path = write(run / "sub" / "file", b"x" * size)
+    if names == 2:
+        os.link(path, run / "other name")
+    gathered = gather.gather
+
+    def gathering(*arguments: object) -> object:
+        found = gathered(*arguments)  # type: ignore[arg-type]
+        before = path.stat()
+        path.write_bytes(b"y" * size)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(making, "gather", gathering)
+        with pytest.raises(gitrun.ChangedWhileReading):
+            gitrun.lock(run, link=link)  # type: ignore[arg-type]
+    assert os.listdir(run.parent) == ["run"] and not (run / ".gitrun.lock").exists()
+    assert path.stat().st_mode & 0o222
+    round_trip(run)
+
+
 # -- 82, 83: who writes --
 
 HOLD = """\
