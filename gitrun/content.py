@@ -10,6 +10,7 @@ from hashlib import sha256
 from gitrun.ahead import BITS, LARGE, Ahead, Stat
 from gitrun.compare import Xattrs
 from gitrun.copying import blake3_file
+from gitrun.entry import Entry
 from gitrun.errors import GitrunError, SystemFailed
 from gitrun.fsio import Beneath
 from gitrun.hashing import digest_small
@@ -19,7 +20,7 @@ from gitrun.threads import Check, run_threads
 from gitrun.walk import Node, read_xattrs
 
 Digests = dict[bytes, tuple[bytes, Xattrs]]
-"""BLAKE3 digest, 32 bytes, and extended attributes of each file by its path."""
+"""BLAKE3 or SHA-256 digest, 32 bytes, and extended attributes of each file by its path."""
 
 
 def digest_nodes(
@@ -37,8 +38,9 @@ def digest_nodes(
     """
     first: dict[tuple[int, int], bytes] = {}
     for node in nodes:
-        first.setdefault(node.identity, node.path)
-    unique = [node for node in nodes if first[node.identity] == node.path]
+        if node.links > 1:
+            first.setdefault(node.identity, node.path)
+    unique = [node for node in nodes if node.links == 1 or first[node.identity] == node.path]
     progress.stage("verifying", sum(node.size for node in unique), "B")
     digests = _taken(ahead, unique, progress) if ahead is not None else {}
     rest = [node for node in unique if node.path not in digests]
@@ -48,7 +50,15 @@ def digest_nodes(
         progress.advance(node.size)
     large = sorted((node for node in rest if node.size >= LARGE), key=lambda node: -node.size)
     digests |= _digest_large(run, large, jobs, progress, failure)
-    return {node.path: digests[first[node.identity]] for node in nodes}
+    for node in nodes:
+        if node.links > 1:
+            digests[node.path] = digests[first[node.identity]]
+    return digests
+
+
+def is_as_recorded(entry: Entry, size: int, digest: bytes) -> bool:
+    """Whether a file of that size and digest has the content that was locked; either of the recorded digests will do."""
+    return size == entry.size and digest.hex() in (entry.sha256, entry.blake3)
 
 
 def _taken(ahead: Ahead, nodes: Sequence[Node], progress: Progress) -> Digests:

@@ -120,7 +120,7 @@ def read_file(path: Path, limit: int, *, dir_fd: int | None = None) -> bytes | N
             found = os.fstat(fd)
             if not _is_regular(found) or found.st_size > limit:
                 return None
-            data = read_exactly(fd, limit + 1)
+            data = read_exactly(fd, found.st_size + 1)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
             return None

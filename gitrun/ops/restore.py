@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gitrun import journal, repo, statrecord
 from gitrun.compare import content_difference, drift, join, links_drift, sealed_xattrs
-from gitrun.content import digest_nodes, sha256_of
+from gitrun.content import digest_nodes, is_as_recorded, sha256_of
 from gitrun.entry import DIRECTORY, FILE, ROOT, Entry, full_path
 from gitrun.errors import GitrunError, ObjectMissing, RecordError, Refused, UsageError, system_failed
 from gitrun.fsio import TEMPORARY, opened, remove_tree
@@ -121,7 +121,7 @@ def _plan(
     found = list(joined.differences)
     for entry, node in joined.pairs:
         known = digests.get(entry.path)
-        if known is not None and (known[0] != bytes.fromhex(entry.blake3) or node.size != entry.size):
+        if known is not None and not is_as_recorded(entry, node.size, known[0]):
             found.append(content_difference(entry, node.size, sha256_of(here.place.run, node)))
         else:
             xattrs = known[1] if known else node.xattrs

@@ -16,7 +16,7 @@ from hashlib import sha256
 from gitrun import statrecord
 from gitrun.ahead import Ahead
 from gitrun.compare import Xattrs, content_difference, drift, join, links_drift, without_echoes
-from gitrun.content import Digests, digest_nodes, sha256_of
+from gitrun.content import Digests, digest_nodes, is_as_recorded, sha256_of
 from gitrun.entry import DIRECTORY, FILE, LOCK_FILE, WRITE_BITS, Entry
 from gitrun.errors import RunNotFound, SystemFailed
 from gitrun.fsio import read_file
@@ -138,7 +138,7 @@ def _content(here: Context, pairs: Sequence[Pair], digests: Digests) -> list[Dif
     found = []
     for entry, node in pairs:
         digest = digests.get(node.path)
-        if digest is not None and (digest[0] != bytes.fromhex(entry.blake3) or node.size != entry.size):
+        if digest is not None and not is_as_recorded(entry, node.size, digest[0]):
             found.append(content_difference(entry, node.size, sha256_of(here.place.run, node)))
     return found
 
