@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gitrun.ops.fsck import fsck
     from gitrun.ops.gc import gc
     from gitrun.ops.lock import lock
+    from gitrun.ops.log import log
     from gitrun.ops.path import path
     from gitrun.ops.restore import restore
     from gitrun.ops.status import status
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
         Finding,
         FsckResult,
         GcResult,
+        LockedAt,
         LockResult,
+        LogResult,
         RestoreResult,
         StatusResult,
         UnlockResult,
@@ -72,6 +75,8 @@ __all__ = [
     "Interrupted",
     "LockFileInvalid",
     "LockResult",
+    "LockedAt",
+    "LogResult",
     "NewerFormat",
     "NotLocked",
     "ObjectCorrupt",
@@ -98,6 +103,7 @@ __all__ = [
     "fsck",
     "gc",
     "lock",
+    "log",
     "path",
     "restore",
     "status",
@@ -105,8 +111,8 @@ __all__ = [
     "verify",
 ]
 
-_VERBS = frozenset({"fsck", "gc", "lock", "path", "restore", "status", "unlock", "verify"})
-_VALUES = frozenset({"Difference", "Finding"})
+_VERBS = frozenset({"fsck", "gc", "lock", "log", "path", "restore", "status", "unlock", "verify"})
+_VALUES = frozenset({"Difference", "Finding", "LockedAt"})
 
 
 def __getattr__(name: str) -> object:

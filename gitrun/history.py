@@ -31,7 +31,7 @@ class Locked(NamedTuple):
 
 
 def locks(repo: RunRepo) -> list[Locked]:
-    """The locks of a run, newest first, its origin's among them when it is a fork."""
+    """The locks of a run, newest first."""
     standing = repo.tag()
     tags = {tag.commit: tag for tag in (repo.tag_object(oid) for _, oid in repo.archived())}
     if standing is not None:

@@ -29,6 +29,26 @@ EXAMPLES: dict[str, Any] = {
     ),
     "unlock": results.UnlockResult(**WHERE, state=results.UNLOCKED, files=1, differences=(CHANGE,)),
     "status": results.StatusResult(**WHERE, **LOCK, state=results.ORPHANED),
+    "log": results.LogResult(
+        **WHERE,
+        state=results.UNLOCKED,
+        locks=(
+            results.LockedAt(
+                number=2,
+                commit="c" * 40,
+                parents=("b" * 40,),
+                ref="refs/gitrun/locks/2",
+                standing=False,
+                subject="x",
+                author="A <a@b>",
+                locked_at=3,
+                run="run-00000000",
+                files=1,
+                bytes=2,
+                changes=(CHANGE,),
+            ),
+        ),
+    ),
     "restore": results.RestoreResult(**WHERE, state=results.LOCKED, restored=(CHANGE,)),
     "fsck": results.FsckResult(
         **WHERE, state=results.LOCKED, exit=6, ok=False, findings=(results.Finding("missing", "oid", "gone", (b"a",)),)

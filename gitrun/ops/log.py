@@ -1,0 +1,69 @@
+"""log: the locks of a run, newest first, and what each changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from gitrun.errors import NotLocked
+from gitrun.history import Locked, locks, record_at
+from gitrun.lineage import between
+from gitrun.lockfile import LockFile
+from gitrun.ops._context import RunArgument, context
+from gitrun.ops.status import status_here
+from gitrun.repo import ARCHIVE, LOCKED, RunRepo
+from gitrun.results import LockedAt, LogResult
+from gitrun.settings import Settings
+
+
+def log(run: RunArgument, *, max_count: int = 0, settings: Settings | None = None) -> LogResult:
+    """The locks of a run, newest first, each with what it changed against the one before; at most `max_count`, 0 for all.
+
+    A run that is unlocked, or gone, has its history still.  No content of the run is read.  Raises NotLocked when it
+    never was locked or has no repository here, RecordError for a history that cannot be read.
+    """
+    here = context(run, settings)
+    if here.place.repository is None:
+        raise NotLocked(
+            "there is no repository of this run, and so no history",
+            path=here.place.run,
+            hint="it was never locked, is a copy, or GITRUN_STORE points elsewhere",
+        )
+    with RunRepo(here.place.repository) as repo:
+        history = locks(repo)
+        if not history:
+            raise NotLocked("the run was never locked", path=here.place.run, hint="gitrun lock seals it")
+        told = list(islice(_told(repo, history), max_count or None))
+    now = status_here(here)
+    return LogResult(run=now.run, path=now.path, state=now.state, label=now.label, locks=tuple(told))
+
+
+def _names(repo: RunRepo) -> dict[str, str]:
+    """The name by which the tag object of each lock is found."""
+    names = {oid: f"{ARCHIVE}{number}" for number, oid in repo.archived()}
+    standing = repo.ref(LOCKED)
+    return names | ({standing: LOCKED} if standing else {})
+
+
+def _told(repo: RunRepo, history: Sequence[Locked]) -> Iterator[LockedAt]:
+    """Each lock in turn; no more than two records are held at a time."""
+    names = _names(repo)
+    record: LockFile | None = record_at(repo, history[0].commit.oid)
+    for place, lock in enumerate(history):
+        assert record is not None
+        older = record_at(repo, history[place + 1].commit.oid) if place + 1 < len(history) else None
+        yield LockedAt(
+            number=len(history) - place,
+            commit=lock.commit.oid,
+            parents=lock.commit.parents,
+            ref=names.get(lock.tag.oid, "") if lock.tag else "",
+            standing=lock.standing,
+            subject=lock.commit.message.partition("\n")[0],
+            author=lock.commit.author,
+            locked_at=lock.commit.when,
+            run=record.run_id,
+            files=record.files,
+            bytes=record.bytes,
+            changes=tuple(between(older.entries, record.entries)) if older else (),
+        )
+        record = older
