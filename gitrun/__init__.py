@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Unsupported,
         UsageError,
     )
+    from gitrun.ops.diff import diff
     from gitrun.ops.fsck import fsck
     from gitrun.ops.gc import gc
     from gitrun.ops.lock import lock
@@ -48,7 +49,9 @@ if TYPE_CHECKING:
     from gitrun.ops.unlock import unlock
     from gitrun.ops.verify import verify
     from gitrun.results import (
+        Change,
         Difference,
+        DiffResult,
         Finding,
         FsckResult,
         GcResult,
@@ -65,7 +68,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Change",
     "ChangedWhileReading",
+    "DiffResult",
     "Difference",
     "DifferencesFound",
     "Finding",
@@ -100,6 +105,7 @@ __all__ = [
     "UsageError",
     "VerifyResult",
     "__version__",
+    "diff",
     "fsck",
     "gc",
     "lock",
@@ -111,8 +117,8 @@ __all__ = [
     "verify",
 ]
 
-_VERBS = frozenset({"fsck", "gc", "lock", "log", "path", "restore", "status", "unlock", "verify"})
-_VALUES = frozenset({"Difference", "Finding", "LockedAt"})
+_VERBS = frozenset({"diff", "fsck", "gc", "lock", "log", "path", "restore", "status", "unlock", "verify"})
+_VALUES = frozenset({"Change", "Difference", "Finding", "LockedAt"})
 
 
 def __getattr__(name: str) -> object:

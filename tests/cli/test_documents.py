@@ -49,6 +49,14 @@ EXAMPLES: dict[str, Any] = {
             ),
         ),
     ),
+    "diff": results.DiffResult(
+        **WHERE,
+        state=results.UNLOCKED,
+        old="c" * 40,
+        new="",
+        changes=(results.Change(b"a\xff", "renamed", "x", "y", "cut", 1, 2, b"b\xff", 3, 4),),
+        mutable=(results.Change(b"a", "mutable", "", "y", binary=True),),
+    ),
     "restore": results.RestoreResult(**WHERE, state=results.LOCKED, restored=(CHANGE,)),
     "fsck": results.FsckResult(
         **WHERE, state=results.LOCKED, exit=6, ok=False, findings=(results.Finding("missing", "oid", "gone", (b"a",)),)

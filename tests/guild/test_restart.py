@@ -35,3 +35,12 @@ def test_a_restart_between_two_locks(guild_home: GuildHome) -> None:
     assert changed[str(Path(".guild", "attrs", "stopped"))] == "modified"
     assert "added" in changed.values()  # one more events file
     assert not any(path.endswith(".py") for path in changed)
+
+
+def test_what_people_note_on_a_locked_run_is_shown_apart(guild_home: GuildHome) -> None:
+    run = guild_home.run("plain")
+    assert call(guild_home, "lock", run).code == 0
+    assert guild_home.guild("label", "-y", "--set", "best so far", run.name).returncode == 0
+    told = call(guild_home, "diff", "--exit-code", "--json", run)
+    assert told.code == 0 and told.object["changes"] == []
+    assert [change["path"] for change in told.object["mutable"]] == [".guild/attrs/label"]

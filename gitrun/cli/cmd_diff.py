@@ -1,0 +1,168 @@
+"""`gitrun diff`."""
+
+from __future__ import annotations
+
+import click
+
+from gitrun.cli._console import Common, Console, Painted
+from gitrun.cli._options import common_options, complete_directories
+from gitrun.cli._units import counted, human_size
+from gitrun.errors import DifferencesFound
+from gitrun.names import display
+from gitrun.results import Change, DiffResult
+
+_LETTERS = {"added": "A", "deleted": "D", "modified": "M", "type": "T", "renamed": "R"}
+"""As git has them; whatever else changed counts as modified."""
+_PATHS = "gitrun.paths"
+_COLOURS = {b"+": "green", b"-": "red", b"@": "dim"}
+
+
+class _Diff(click.Command):
+    """Keeps apart what stands behind `--`, which click would not tell from the rest."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The words before `--`; those behind it are kept in the context."""
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta[_PATHS] = tuple(args[at + 1 :])
+        return super().parse_args(ctx, args[:at])
+
+
+@click.command("diff", cls=_Diff)
+@click.argument("words", metavar="[RUN [OLD [NEW]]] [-- PATH...]", nargs=-1, shell_complete=complete_directories)
+@click.option("--stat", is_flag=True, help="How many lines of each file changed.")
+@click.option("--name-status", is_flag=True, help="The paths alone, with git's letters.")
+@click.option("--exit-code", is_flag=True, help="Exit code 4 where there are differences.")
+@common_options
+@click.pass_context
+def command(
+    ctx: click.Context, words: tuple[str, ...], stat: bool, name_status: bool, exit_code: bool, common: Common
+) -> int:
+    """Show what changed in a run, between locks, or between runs.
+
+    RUN alone: from its last lock to what it is now, locked or unlocked since. With OLD: from there to what it is now.
+    With OLD and NEW: from one to the other. Each is a lock of the run (~1, locked, a commit, refs/gitrun/locks/N, or
+    RUN~1), another run as it is now, or OTHER~1 for its last lock but one. Mutable files are shown apart.
+
+    \b
+    Examples:
+      gitrun diff runs/7                 what changed since it was locked?
+      gitrun diff runs/7 runs/7~1        ...since the lock before, as by a restart
+      gitrun diff runs/7 ~2 ~1           between two locks
+      gitrun diff --stat runs/7 runs/8   from another run to this one
+      gitrun diff runs/7 -- metrics.json
+    """
+    from gitrun.cli._runner import Task, Verb, run_each
+    from gitrun.cli._targets import resolve
+    from gitrun.ops.diff import diff
+    from gitrun.settings import load
+
+    if len(words) > 3:
+        raise click.UsageError("too many words: RUN OLD NEW at most; PATHs stand behind `--`")
+    run, old, new = (*words, *(".", "", "")[len(words) :])
+    old, new = _revision(old, run), _revision(new, run)
+    paths = ctx.meta[_PATHS]
+    settings = load()
+
+    differ = False
+
+    def work(task: Task) -> DiffResult:
+        return diff(
+            task.path,
+            old,
+            new,
+            paths=paths,
+            patch=not name_status,
+            jobs=task.jobs,
+            settings=settings,
+            progress=task.progress,
+        )
+
+    def tell(result: DiffResult, console: Console) -> None:
+        nonlocal differ
+        differ = bool(result)
+        show(result, console, stat=stat, name_status=name_status)
+
+    code = run_each(Verb("diff", work, tell), resolve((run,), (), settings), common)
+    return code or (DifferencesFound.exit_code if exit_code and differ else 0)
+
+
+def _revision(word: str, run: str) -> str:
+    """`RUN~1` means a lock of RUN, however RUN was named; `~1` without RUN is the same."""
+    rest = word.removeprefix(run) if run else word
+    return rest if word.startswith(run) and rest[:1] in ("~", "^") else word
+
+
+def show(result: DiffResult, console: Console, *, stat: bool, name_status: bool) -> None:
+    """The changes in the wanted form, those of mutable files apart."""
+    form = _name_status if name_status else _stat if stat else _patch
+    form(result.changes, console)
+    if result.mutable:
+        console.note(f"{counted(len(result.mutable), 'mutable file')} changed, as they may:")
+        form(result.mutable, console)
+    if not result.changes and not result.mutable:
+        console.note("no differences")
+    console.notes(result.notes)
+
+
+def _name_status(changes: tuple[Change, ...], console: Console) -> None:
+    for change in changes:
+        console.data(f"{_LETTERS.get(change.kind, 'M')}  {_name(change)}")
+
+
+def _stat(changes: tuple[Change, ...], console: Console) -> None:
+    width = max((len(_name(change)) for change in changes), default=0)
+    for change in changes:
+        console.data(f"  {_name(change):{width}}  ", *_counts(change))
+    added, deleted = sum(it.added_lines or 0 for it in changes), sum(it.deleted_lines or 0 for it in changes)
+    if changes:
+        console.data(f"  {counted(len(changes), 'path')} changed, {counted(added, 'line')} added, {deleted:,} deleted")
+
+
+def _name(change: Change) -> str:
+    name = display(change.path) or "."
+    return f"{display(change.renamed_from)} => {name}" if change.renamed_from else name
+
+
+def _counts(change: Change) -> list[str | Painted]:
+    if change.added_lines is not None:
+        return [Painted(f"+{change.added_lines:,}", "green"), " ", Painted(f"-{change.deleted_lines:,}", "red")]
+    if change.kind in ("modified", "added", "deleted", "mutable"):
+        return [f"{change.kind}, {human_size(change.old_size)} -> {human_size(change.new_size)}"]
+    return [change.kind if change.kind == "renamed" else f"{change.kind}, {change.expected} -> {change.actual}"]
+
+
+def _patch(changes: tuple[Change, ...], console: Console) -> None:
+    for change in changes:
+        _header(change, console)
+        for line in _lines(change.patch):
+            _line(line, console)
+        if change.note:
+            console.note(Painted("note:", "yellow"), f" {display(change.path)}: {change.note}")
+
+
+def _header(change: Change, console: Console) -> None:
+    old, new = display(change.renamed_from or change.path) or ".", display(change.path) or "."
+    console.data(Painted(f"diff a/{old} b/{new}", "bold"))
+    if change.added_lines is not None:
+        console.data(Painted(f"--- {'a/' + old if change.expected else '/dev/null'}", "bold"))
+        console.data(Painted(f"+++ {'b/' + new if change.actual else '/dev/null'}", "bold"))
+        return
+    for sign, told in (("-", change.expected), ("+", change.actual)):
+        if told and change.kind != "renamed":
+            console.data(Painted(f"{sign}{change.kind}: {told}", _COLOURS[sign.encode()]))
+    if change.kind == "renamed":
+        console.data(f"renamed from {old}: {change.actual}")
+
+
+def _lines(patch: bytes) -> list[bytes]:
+    """By newlines alone: a carriage return, or a form feed, is part of its line."""
+    return patch.removesuffix(b"\n").split(b"\n") if patch else []
+
+
+def _line(line: bytes, console: Console) -> None:
+    """Exact into a pipe; on a terminal with colours, and without raw control characters but tabs."""
+    if not console.width:
+        console.exact(line)
+        return
+    colour = _COLOURS.get(line[:1], "")
+    console.data(Painted(line.decode("utf-8", "surrogateescape").expandtabs(), colour))

@@ -1,0 +1,201 @@
+"""diff: a run against its last lock, lock against lock, or a run against another run."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from gitrun.entry import FILE, Entry
+from gitrun.errors import GitrunError, NotLocked, RunNotFound, UsageError
+from gitrun.guard import guarded
+from gitrun.history import resolve
+from gitrun.lineage import between
+from gitrun.lockfile import LockFile
+from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
+from gitrun.ops.status import status_here
+from gitrun.progress import SILENT, Progress
+from gitrun.repo import RunRepo
+from gitrun.results import Change, DiffResult
+from gitrun.settings import Settings
+from gitrun.sides import DiskSide, LockSide, Side
+from gitrun.standing import is_locked, read_newest
+from gitrun.textdiff import hunks, is_binary
+
+TEXT_BYTES = 16 << 20
+"""A larger file is told by size and digest, text or not."""
+PATCH_BYTES = 1 << 20
+"""So much of one file's differences is kept; the rest is cut, and a note says so."""
+ALL_PATCH_BYTES = 64 << 20
+"""So much of all together."""
+_SUFFIX = re.compile(r"(.*?)((?:~[0-9]*|\^+)?)", re.DOTALL)
+
+
+def diff(
+    run: RunArgument,
+    old: RunArgument = "",
+    new: RunArgument = "",
+    *,
+    paths: Sequence[str | bytes] = (),
+    patch: bool = True,
+    jobs: int = 0,
+    settings: Settings | None = None,
+    progress: Progress = SILENT,
+) -> DiffResult:
+    """What leads from one side to another: from `old` to `new`, else to the run as it is now; from its last lock without `old`.
+
+    A side is a revision of the run (`~1`, `locked`, a commit id, `refs/gitrun/locks/<n>`), the path of another run as it
+    is now, or such a path with `~N` behind it for a lock of that run.  `paths`, relative to the run, bound what is
+    compared.  Without `patch` no content of changed files is read.  Raises NotLocked, RunNotFound, UsageError, RecordError,
+    and SystemFailed or ChangedWhileReading for a run that cannot be read.
+    """
+    here = context(run, settings)
+    reader = _Reader(here, jobs_or_all(jobs), progress)
+    with reader:
+        sides = reader.side(old or "HEAD"), reader.side(new) if new else reader.on_disk(here)
+        changes = list(_changes(*sides, chosen=[_relative(path) for path in paths]))
+        changes = list(_with_lines(changes, *sides)) if patch else changes
+    now = status_here(here)
+    return DiffResult(
+        run=now.run,
+        path=now.path,
+        state=now.state,
+        old=sides[0].name,
+        new=sides[1].name,
+        changes=tuple(change for change in changes if change.kind != "mutable"),
+        mutable=tuple(change for change in changes if change.kind == "mutable"),
+    )
+
+
+def _relative(path: str | bytes) -> bytes:
+    clean = os.path.normpath(os.fsencode(path))
+    if clean.startswith((b"/", b"../")) or clean == b"..":
+        raise UsageError("not a path inside the run", path=path, hint="name it relative to the run")
+    return b"" if clean == b"." else clean
+
+
+class _Reader(ExitStack):
+    """Finds the sides that somebody means, and keeps open what they read from."""
+
+    def __init__(self, here: Context, jobs: int, progress: Progress) -> None:
+        super().__init__()
+        self._here, self._jobs, self._progress = here, jobs, progress
+
+    def side(self, meant: RunArgument) -> Side:
+        """The side that a revision or a path names; a directory goes before a revision."""
+        word = os.fsdecode(meant)
+        found = _SUFFIX.fullmatch(word)
+        assert found is not None  # it matches any text
+        base, suffix = found.groups()
+        if base and os.path.isdir(base):
+            there = context(base, self._here.settings)
+            return self._lock(there, "HEAD" + suffix) if suffix else self.on_disk(there)
+        return self._lock(self._here, word)
+
+    def _lock(self, here: Context, revision: str) -> Side:
+        if here.place.repository is None:
+            raise NotLocked("the run was never locked, or its repository is not here", path=here.place.run)
+        repo = self.enter_context(RunRepo(here.place.repository))
+        return LockSide(repo, resolve(repo, revision))
+
+    def on_disk(self, here: Context) -> Side:
+        """The run as it is now, which the guard keeps from changing under another gitrun."""
+        if not here.place.exists:
+            raise RunNotFound(
+                "the run directory is gone",
+                path=here.place.run,
+                hint="compare two locks, or gitrun restore brings it back",
+            )
+        self.enter_context(guarded(here.place, shared=True))
+        here = here.again()
+        return DiskSide(
+            here.place,
+            _newest(here),
+            sealed=is_locked(here.place),
+            mutable=here.layout.mutable(here.directory),
+            jobs=self._jobs,
+            progress=self._progress,
+        )
+
+
+def _newest(here: Context) -> LockFile:
+    """The record of the newest lock; an empty one for a run that was never locked, which can be compared all the same."""
+    try:
+        return read_newest(here.place).record
+    except NotLocked:
+        return LockFile.of((), ())
+
+
+def _changes(old: Side, new: Side, chosen: Sequence[bytes]) -> Iterator[Change]:
+    """The differences, sorted by path, a file that only moved told once."""
+    was, now = ({entry.path: entry for entry in side.entries} for side in (old, new))
+    found = [it for it in between(old.entries, new.entries) if _is_chosen(it.path, chosen)]
+    moved = _moved(
+        [was[it.path] for it in found if it.kind == "deleted"], [now[it.path] for it in found if it.kind == "added"]
+    )
+    gone = set(moved.values())
+    for it in found:
+        if it.kind == "deleted" and it.path in gone:
+            continue
+        before = was.get(moved.get(it.path, it.path))
+        change = Change(
+            it.path, it.kind, it.expected, it.actual, old_size=_size(before), new_size=_size(now.get(it.path))
+        )
+        if it.path in moved:
+            origin = moved[it.path]
+            change = replace(change, kind="renamed", renamed_from=origin, expected=it.actual)
+        yield change
+
+
+def _is_chosen(path: bytes, chosen: Sequence[bytes]) -> bool:
+    return not chosen or any(not name or path == name or path.startswith(name + b"/") for name in chosen)
+
+
+def _moved(deleted: Sequence[Entry], added: Sequence[Entry]) -> dict[bytes, bytes]:
+    """New path to old path, of files that have the same bytes under another name."""
+    by_content: dict[str, list[bytes]] = {}
+    for entry in reversed(deleted):
+        if entry.kind == FILE and entry.size:
+            by_content.setdefault(entry.sha256, []).append(entry.path)
+    return {entry.path: by_content[entry.sha256].pop() for entry in added if by_content.get(entry.sha256)}
+
+
+def _size(entry: Entry | None) -> int:
+    return entry.size if entry is not None and entry.kind == FILE else 0
+
+
+def _with_lines(changes: Sequence[Change], old: Side, new: Side) -> Iterator[Change]:
+    """The changes of texts with their lines, as far as the bounds allow."""
+    was, now = ({entry.path: entry for entry in side.entries} for side in (old, new))
+    left = ALL_PATCH_BYTES
+    for change in changes:
+        told = _lines(change, (old, was.get(change.path)), (new, now.get(change.path)), min(left, PATCH_BYTES))
+        left -= len(told.patch)
+        yield told
+
+
+def _lines(change: Change, old: tuple[Side, Entry | None], new: tuple[Side, Entry | None], limit: int) -> Change:
+    entries = [entry for _, entry in (old, new) if entry is not None]
+    if change.kind in ("renamed", "mode", "target") or any(entry.kind != FILE for entry in entries):
+        return change
+    if any(entry.size > TEXT_BYTES for entry in entries):
+        return replace(change, note=f"larger than {TEXT_BYTES >> 20} MiB: its lines are not compared")
+    try:
+        before, after = (side.content(entry) if entry is not None else b"" for side, entry in (old, new))
+    except (GitrunError, OSError) as error:
+        return replace(
+            change,
+            note=f"its lines are not compared: {error.message if isinstance(error, GitrunError) else error.strerror}",
+        )
+    if is_binary(before) or is_binary(after):
+        return replace(change, binary=True)
+    found = hunks(before, after)
+    change = replace(change, added_lines=found.added, deleted_lines=found.deleted)
+    if len(found.text) <= limit:
+        return replace(change, patch=found.text)
+    kept = found.text[: found.text.rfind(b"\n", 0, limit) + 1]
+    return replace(
+        change, patch=kept, note=f"cut: {len(found.text)} bytes of differences, the first {len(kept)} are shown"
+    )
