@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from gitrun.ops.diff import diff
+    from gitrun.ops.fork import fork
     from gitrun.ops.fsck import fsck
     from gitrun.ops.gc import gc
     from gitrun.ops.lock import lock
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         Difference,
         DiffResult,
         Finding,
+        ForkResult,
         FsckResult,
         GcResult,
         LockedAt,
@@ -74,6 +76,7 @@ __all__ = [
     "Difference",
     "DifferencesFound",
     "Finding",
+    "ForkResult",
     "FsckResult",
     "GcResult",
     "GitrunError",
@@ -106,6 +109,7 @@ __all__ = [
     "VerifyResult",
     "__version__",
     "diff",
+    "fork",
     "fsck",
     "gc",
     "lock",
@@ -117,7 +121,7 @@ __all__ = [
     "verify",
 ]
 
-_VERBS = frozenset({"diff", "fsck", "gc", "lock", "log", "path", "restore", "status", "unlock", "verify"})
+_VERBS = frozenset({"diff", "fork", "fsck", "gc", "lock", "log", "path", "restore", "status", "unlock", "verify"})
 _VALUES = frozenset({"Change", "Difference", "Finding", "LockedAt"})
 
 

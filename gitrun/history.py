@@ -1,7 +1,8 @@
 """The history of a run: which locks it has, and which of them somebody means.
 
 A revision is written as git writes it: `locked`, `main` or `HEAD` (the newest lock), a commit id or the beginning of
-one, `refs/gitrun/locks/<n>` (a lock that was unlocked since), each with `~N` behind it for the N-th lock before.
+one, `refs/gitrun/locks/<n>` (a lock that was unlocked since), `origin` (the lock that the run was forked from), each with
+`~N` behind it for the N-th lock before.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import NamedTuple
 from gitrun.errors import NotLocked, TagMismatch
 from gitrun.lockfile import LockFile
 from gitrun.repo import ARCHIVE, DIGEST_TRAILER, LOCKED, MAIN, Commit, RunRepo, Tag
+from gitrun.store import read_record
 
 _REVISION = re.compile(r"(.*?)(?:~([0-9]{0,9})|(\^+))?", re.DOTALL)
+ORIGIN = "origin"
 _NEWEST = frozenset(("", "@", "HEAD", "main", MAIN))
 _COMMIT_ID = re.compile(r"[0-9a-f]{4,40}")
 _DIGEST = re.compile(rf"^{DIGEST_TRAILER}: ([0-9a-f]{{64}})$", re.MULTILINE)
@@ -31,7 +34,7 @@ class Locked(NamedTuple):
 
 
 def locks(repo: RunRepo) -> list[Locked]:
-    """The locks of a run, newest first."""
+    """The locks of a run, newest first, those of its origin after its own."""
     standing = repo.tag()
     tags = {tag.commit: tag for tag in (repo.tag_object(oid) for _, oid in repo.archived())}
     if standing is not None:
@@ -60,6 +63,8 @@ def _start(repo: RunRepo, name: str) -> str | None:
     if name in ("locked", LOCKED):
         tag = repo.tag()
         return tag.commit if tag else None
+    if name == ORIGIN:
+        return _origin(repo)
     if name.startswith(ARCHIVE):
         oid = repo.ref(name)
         return repo.tag_object(oid).commit if oid else None
@@ -68,6 +73,12 @@ def _start(repo: RunRepo, name: str) -> str | None:
         fitting = [oid for oid in known if oid.startswith(name)]
         return fitting[0] if len(fitting) == 1 else None
     return None
+
+
+def _origin(repo: RunRepo) -> str | None:
+    known = read_record(repo.path)
+    own = ("", known.run_id if known else "")
+    return next((commit.oid for commit in repo.history() if commit.run_id not in own), None)
 
 
 def record_at(repo: RunRepo, commit: str) -> LockFile:

@@ -147,6 +147,8 @@ class Making:
         with RunRepo(self._repository) as opened_repo:
             self._known = opened_repo.packed_ids()
             self._parent = opened_repo.ref(MAIN) or ""
+            of = opened_repo.commit(self._parent).run_id if self._parent else self._place.run_id
+            self._origin = f"{of} {self._parent}" if of != self._place.run_id else ""
 
     def _gather(self) -> None:
         wanted = self._wanted
@@ -256,12 +258,14 @@ class Making:
         counts = f"{_counted(record.files, 'file')}, {_counted(record.bytes, 'byte')}"
         subject = self._wanted.message or f"Lock {self._label}: {counts}"
         trailers = {
-            "Gitrun-Run-Id": record.run_id,
+            repo.RUN_ID_TRAILER: record.run_id,
             "Gitrun-Layout": self._layout,
             "Gitrun-Files": str(record.files),
             "Gitrun-Bytes": str(record.bytes),
             repo.DIGEST_TRAILER: self._digest,
         }
+        if self._origin:
+            trailers[repo.ORIGIN_TRAILER] = self._origin
         return f"{_one_paragraph(subject)}\n\n" + "".join(f"{key}: {value}\n" for key, value in trailers.items())
 
     def _tag_message(self) -> str:

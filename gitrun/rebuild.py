@@ -31,7 +31,8 @@ class Rebuilder:
     """Writes into one run while it is open; use it in a `with` block.
 
     `sealed` says whether entries get the permission bits of a locked run or their own.  `owner` is the user and group
-    that root works for: everything restored is theirs before it gets any permission bit, setuid above all.
+    that root works for: everything restored is theirs before it gets any permission bit, setuid above all.  `source` is
+    a run whose own files serve where the store has none or a damaged one.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class Rebuilder:
         sealed: bool,
         owner: tuple[int, int] | None,
         advance: Callable[[int], None],
+        source: bytes | None = None,
     ) -> None:
         self._run = run
+        self._source = source
         self._owner = owner
         self._repo = repo
         self._commit = commit
@@ -117,16 +120,36 @@ class Rebuilder:
 
     def _stage_file(self, entry: Entry) -> None:
         with opened(_ITEM, os.O_RDWR | os.O_CREAT | os.O_EXCL, dir_fd=self._staging) as fd:
-            if entry.storage == BLOB:
-                self._write_blob(fd, entry)
-            else:
-                self._copy_object(fd, entry)
+            self._fill(fd, entry)
             if self._owner is not None:
                 os.fchown(fd, *self._owner)
             self._dress(fd, entry)
             os.fsync(fd)
         if entry.hardlink:
             self._links[entry.hardlink] = entry.path
+
+    def _fill(self, fd: int, entry: Entry) -> None:
+        try:
+            if entry.storage == BLOB:
+                self._write_blob(fd, entry)
+            else:
+                self._copy_object(fd, entry)
+        except (ObjectMissing, ObjectCorrupt):
+            if self._source is None or not self._copy_from(self._source, fd, entry):
+                raise
+
+    def _copy_from(self, run: bytes, fd: int, entry: Entry) -> bool:
+        """Whether the file of that run still has the bytes that were locked; then `fd` has them too."""
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+        with suppress(FileNotFoundError, NotADirectoryError), Beneath(run) as beneath:
+            source = beneath.open(entry.path)
+            try:
+                is_file = stat.S_ISREG(os.fstat(source).st_mode)
+                return is_file and copy_hashing(source, fd, advance=self._advance).sha256 == entry.sha256
+            finally:
+                os.close(source)
+        return False
 
     def _write_blob(self, fd: int, entry: Entry) -> None:
         data = self._repo.read(self._blob_of(entry), "blob")
@@ -281,6 +304,17 @@ def shut_directories(run: bytes, entries: Iterable[Entry], *, sealed: bool) -> N
         for entry in sorted((entry for entry in entries if entry.kind == DIRECTORY), reverse=True):
             with suppress(FileNotFoundError, NotADirectoryError):
                 os.fchmod(beneath.directory(entry.path), entry.sealed_mode if sealed else entry.mode)
+
+
+def close_root(run: bytes, root: Entry, *, sealed: bool, keep_time: bool) -> None:
+    """The run directory comes last: the staging directory was in it."""
+    with opened(run, _DIRECTORY) as fd:
+        for name, value in sealed_xattrs(root.xattrs) if sealed else root.xattrs:
+            os.setxattr(fd, name, value)
+        os.fchmod(fd, root.sealed_mode if sealed else root.mode)
+        if not keep_time:
+            os.utime(fd, ns=(root.mtime_ns, root.mtime_ns))
+        os.fsync(fd)
 
 
 def refuse_folding(run: bytes, missing: list[bytes]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -40,9 +40,11 @@ CONFIG = b"""\
 \tauto = 0
 """
 _DIRECTORIES = (b"gitrun", b"info", b"lfs/objects", b"objects/info", b"objects/pack", b"refs/heads", b"refs/tags")
+RUN_ID_TRAILER, ORIGIN_TRAILER = "Gitrun-Run-Id", "Gitrun-Origin"
 _TAG = re.compile(
     rb"object ([0-9a-f]{40})\ntype commit\ntag ([^\n]+)\ntagger ([^\n]*?) (-?\d+) ([+-]\d{4})\n\n(.*)", re.DOTALL
 )
+_RUN_ID = re.compile(rf"^{RUN_ID_TRAILER}: ([^\n]+)$", re.MULTILINE)
 _DIGEST = re.compile(rb"^Lock-File-Sha256: ([0-9a-f]{64})$", re.MULTILINE)
 
 
@@ -69,9 +71,18 @@ class Commit(NamedTuple):
     when: int
     message: str
 
+    @property
+    def run_id(self) -> str:
+        """The id of the run that it is a lock of; empty where the message does not tell."""
+        told = _RUN_ID.findall(self.message)
+        return told[-1] if told else ""
 
-def create(place: Place) -> None:
-    """Makes the repository of a place: complete and synced under a temporary name, then renamed."""
+
+def create(place: Place, fill: Callable[[bytes], None] | None = None) -> None:
+    """Makes the repository of a place: complete and synced under a temporary name, then renamed.
+
+    `fill` is given the path while it still is temporary, to put something in.
+    """
     assert place.repository is not None
     make_directories(place.store)
     # The same name each time: what a killed lock left there, the next lock of this run removes.
@@ -83,6 +94,8 @@ def create(place: Place) -> None:
         write_file(os.path.join(building, b"HEAD"), b"ref: refs/heads/main\n", sync=False)
         write_file(os.path.join(building, b"config"), CONFIG, sync=False)
         write_record(building, place.record(), sync=False)
+        if fill is not None:
+            fill(building)
         sync_tree(building)
         os.rename(building, place.repository)
     except BaseException:

@@ -197,7 +197,7 @@ class LockedAt:
     locked_at: int
     """Seconds since the epoch."""
     run: str
-    """The run id at that time."""
+    """The run id at that time: another one than the run's own for the locks of its origin."""
     files: int
     bytes: int
     changes: tuple[Difference, ...] = ()
@@ -284,6 +284,28 @@ class DiffResult(Result):
             "new": self.new,
             "changes": [change.to_dict() for change in self.changes],
             "mutable": [change.to_dict() for change in self.mutable],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForkResult(Result):
+    """A new run was made out of a locked one; `run` and `path` are the new run's."""
+
+    origin: str
+    """The run id of the run that it came from."""
+    commit: str
+    """The lock that it came from."""
+    files: int
+    bytes: int
+
+    def to_dict(self) -> Json:
+        """The JSON form, one object."""
+        return {
+            **Result.to_dict(self),
+            "origin": self.origin,
+            "commit": self.commit,
+            "files": self.files,
+            "bytes": self.bytes,
         }
 
 

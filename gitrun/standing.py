@@ -67,6 +67,11 @@ def read_newest(place: Place) -> Standing:
         commit = tag.commit if tag else repo.ref(MAIN)
         if commit is None:
             raise NotLocked("the run was never locked", path=place.run, hint="gitrun lock seals it")
+        if tag is None and repo.commit(commit).run_id not in ("", place.run_id):
+            message = "the run was forked from a locked one, and never locked itself"
+            raise NotLocked(
+                message, path=place.run, hint="gitrun lock seals it; gitrun diff compares it with its origin"
+            )
         data = repo.lock_file(commit)
     return Standing(tag, _decode(place, data, tag.digest if tag else ""), data)
 

@@ -31,11 +31,18 @@ class _Diff(click.Command):
 @click.argument("words", metavar="[RUN [OLD [NEW]]] [-- PATH...]", nargs=-1, shell_complete=complete_directories)
 @click.option("--stat", is_flag=True, help="How many lines of each file changed.")
 @click.option("--name-status", is_flag=True, help="The paths alone, with git's letters.")
+@click.option("--origin", is_flag=True, help="From the lock that RUN was forked from.")
 @click.option("--exit-code", is_flag=True, help="Exit code 4 where there are differences.")
 @common_options
 @click.pass_context
 def command(
-    ctx: click.Context, words: tuple[str, ...], stat: bool, name_status: bool, exit_code: bool, common: Common
+    ctx: click.Context,
+    words: tuple[str, ...],
+    stat: bool,
+    name_status: bool,
+    origin: bool,
+    exit_code: bool,
+    common: Common,
 ) -> int:
     """Show what changed in a run, between locks, or between runs.
 
@@ -58,8 +65,11 @@ def command(
 
     if len(words) > 3:
         raise click.UsageError("too many words: RUN OLD NEW at most; PATHs stand behind `--`")
+    if origin and len(words) > 1:
+        raise click.UsageError("--origin says what OLD is")
     run, old, new = (*words, *(".", "", "")[len(words) :])
     old, new = _revision(old, run), _revision(new, run)
+    old = "origin" if origin else old
     paths = ctx.meta[_PATHS]
     settings = load()
 

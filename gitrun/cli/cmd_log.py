@@ -59,7 +59,11 @@ def show(result: LogResult, console: Console, *, stat: bool) -> None:
     """The run and where it stands, then a paragraph for each lock."""
     colour = "green" if result.state == LOCKED else "yellow"
     console.data(f"{title(result.path, result.run, result.label)}: ", Painted(result.state, colour))
+    known = result.run
     for lock in result.locks:
+        if lock.run != known:
+            console.data(f"forked from {lock.run}:")
+            known = lock.run
         _show_lock(lock, console, stat=stat)
     console.notes(result.notes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -34,3 +35,12 @@ class Layout(Protocol):
         A missing one whose directory exists is created empty at lock, so that the tool can write to it while its
         directory is read-only.
         """
+
+    def fork_id(self) -> str:
+        """A fresh id for a fork, which its directory is named after; empty where people choose the name."""
+
+    def forgotten(self, targets: Mapping[bytes, bytes]) -> frozenset[bytes]:
+        """What a fork begins without, of the run's paths; `targets` has where each symlink leads, nothing for all else."""
+
+    def fresh(self, run_id: str, origin: str) -> Mapping[bytes, bytes]:
+        """The small files that a fork gets instead: their content by path.  `origin` is the id of the run it came from."""

@@ -11,6 +11,8 @@ import os
 import re
 import shlex
 import stat
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from gitrun.layouts import processes, text
@@ -24,6 +26,18 @@ _MUTABLE = frozenset(b".guild/attrs/" + name.encode() for name in ATTRIBUTES_FOR
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _SMALL = 4096
 _BATCH = "+"
+
+_ATTRS = b".guild/attrs/"
+_OF_THE_ATTEMPT = frozenset(
+    [b".guild/" + name for name in (b"LOCK", b"LOCK.remote", b"PENDING", b"STAGED")]
+    + [
+        _ATTRS + name
+        for name in (b"id", b"initialized", b"started", b"exit_status", b"stopped", b"marked", b"comments")
+    ]
+)
+"""What tells of one attempt, or of one run among others.  Without `initialized` Guild writes it anew at the restart."""
+_PARENT_MARKS = (b".guild/proto", _ATTRS + b"steps")
+_CHILD = re.compile(rb"\.\./[0-9a-f]{32}")
 
 
 def detect(run: Path) -> bool:
@@ -69,6 +83,27 @@ def activity(run: Path) -> str | None:
 def mutable(run: Path) -> frozenset[bytes]:
     """The attributes that people change: label, tags, comments and marked."""
     return _MUTABLE
+
+
+def fork_id() -> str:
+    """32 hex digits, as Guild makes them."""
+    return uuid.uuid4().hex
+
+
+def forgotten(targets: Mapping[bytes, bytes]) -> frozenset[bytes]:
+    """What tells of the attempt that is over; of a batch or a pipeline also the links to its trials or steps.
+
+    Otherwise the restarted fork would read as finished, be marked twice, and mix old children with new ones.
+    """
+    children: set[bytes] = set()
+    if any(mark in targets for mark in _PARENT_MARKS):
+        children = {path for path, target in targets.items() if b"/" not in path and _CHILD.fullmatch(target)}
+    return frozenset(children | (_OF_THE_ATTEMPT & targets.keys()))
+
+
+def fresh(run_id: str, origin: str) -> Mapping[bytes, bytes]:
+    """The attributes `id`, and `forked_from`, which Guild shows like any other."""
+    return {_ATTRS + b"id": b"'%s'\n" % run_id.encode(), _ATTRS + b"forked_from": b"'%s'\n" % origin.encode()}
 
 
 def _running(run: Path, lock: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 NAME = "plain"
@@ -30,3 +31,18 @@ def activity(run: Path) -> str | None:
 def mutable(run: Path) -> frozenset[bytes]:
     """Empty: every file counts."""
     return frozenset()
+
+
+def fork_id() -> str:
+    """Empty: people name their directories."""
+    return ""
+
+
+def forgotten(targets: Mapping[bytes, bytes]) -> frozenset[bytes]:
+    """Empty: a fork has everything."""
+    return frozenset()
+
+
+def fresh(run_id: str, origin: str) -> Mapping[bytes, bytes]:
+    """Nothing: gitrun's own history tells where a fork came from."""
+    return {}

@@ -11,13 +11,13 @@ from dataclasses import replace
 from gitrun.entry import FILE, Entry
 from gitrun.errors import GitrunError, NotLocked, RunNotFound, UsageError
 from gitrun.guard import guarded
-from gitrun.history import resolve
+from gitrun.history import record_at, resolve
 from gitrun.lineage import between
 from gitrun.lockfile import LockFile
 from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
 from gitrun.ops.status import status_here
 from gitrun.progress import SILENT, Progress
-from gitrun.repo import RunRepo
+from gitrun.repo import MAIN, RunRepo
 from gitrun.results import Change, DiffResult
 from gitrun.settings import Settings
 from gitrun.sides import DiskSide, LockSide, Side
@@ -121,11 +121,15 @@ class _Reader(ExitStack):
 
 
 def _newest(here: Context) -> LockFile:
-    """The record of the newest lock; an empty one for a run that was never locked, which can be compared all the same."""
+    """The record of the newest lock, be it the origin's; an empty one for a run without any, which can be compared too."""
     try:
         return read_newest(here.place).record
     except NotLocked:
-        return LockFile.of((), ())
+        if here.place.repository is None:
+            return LockFile.of((), ())
+    with RunRepo(here.place.repository) as repo:
+        commit = repo.ref(MAIN)
+        return record_at(repo, commit) if commit else LockFile.of((), ())
 
 
 def _changes(old: Side, new: Side, chosen: Sequence[bytes]) -> Iterator[Change]:

@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gitrun import journal, repo, statrecord
-from gitrun.compare import content_difference, drift, join, links_drift, sealed_xattrs
+from gitrun.compare import content_difference, drift, join, links_drift
 from gitrun.content import digest_nodes, is_as_recorded, sha256_of
 from gitrun.entry import DIRECTORY, FILE, ROOT, Entry, full_path
 from gitrun.errors import GitrunError, ObjectMissing, RecordError, Refused, UsageError, system_failed
-from gitrun.fsio import TEMPORARY, opened, remove_tree
+from gitrun.fsio import TEMPORARY, remove_tree
 from gitrun.guard import guarded
 from gitrun.journal import Journal
 from gitrun.marks import RESTORING, marks_stand, write_marks
@@ -20,7 +20,7 @@ from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
 from gitrun.owner import give_to_owner, owner_to_be
 from gitrun.progress import SILENT, Progress
 from gitrun.protection import is_asked, make_changeable, make_immutable
-from gitrun.rebuild import Rebuilder, open_directories, refuse_folding, shut_directories
+from gitrun.rebuild import Rebuilder, close_root, open_directories, refuse_folding, shut_directories
 from gitrun.recover import refuse_interrupted, signals_held, sweep
 from gitrun.repo import RunRepo
 from gitrun.results import LOCKED, UNLOCKED, Difference, RestoreResult
@@ -299,7 +299,7 @@ def _write(
             if sealed:
                 write_marks(place, standing.record)
             builder.close_directories([one for one in directories if one.path], kept)
-    _close_root(here, by_path[ROOT], sealed, keep_time=ROOT in kept)
+    close_root(place.run, by_path[ROOT], sealed=sealed, keep_time=ROOT in kept)
     return lost, (len(files) - len(lost), sum(entry.size for entry in files))
 
 
@@ -320,17 +320,6 @@ def _own_files_missing(here: Context, standing: Standing, sealed: bool) -> bool:
     if not sealed or not here.place.exists:
         return sealed
     return not marks_stand(here.place, standing.record)
-
-
-def _close_root(here: Context, root: Entry, sealed: bool, *, keep_time: bool) -> None:
-    """The run directory comes last: the staging directory was in it."""
-    with opened(here.place.run, os.O_RDONLY | os.O_DIRECTORY) as fd:
-        for name, value in sealed_xattrs(root.xattrs) if sealed else root.xattrs:
-            os.setxattr(fd, name, value)
-        os.fchmod(fd, root.sealed_mode if sealed else root.mode)
-        if not keep_time:
-            os.utime(fd, ns=(root.mtime_ns, root.mtime_ns))
-        os.fsync(fd)
 
 
 def _still_missing(here: Context, standing: Standing, plan: Plan, lost: Sequence[GitrunError]) -> list[bytes]:

@@ -57,6 +57,9 @@ EXAMPLES: dict[str, Any] = {
         changes=(results.Change(b"a\xff", "renamed", "x", "y", "cut", 1, 2, b"b\xff", 3, 4),),
         mutable=(results.Change(b"a", "mutable", "", "y", binary=True),),
     ),
+    "fork": results.ForkResult(
+        **WHERE, state=results.UNLOCKED, origin="run-11111111", commit="c" * 40, files=1, bytes=2
+    ),
     "restore": results.RestoreResult(**WHERE, state=results.LOCKED, restored=(CHANGE,)),
     "fsck": results.FsckResult(
         **WHERE, state=results.LOCKED, exit=6, ok=False, findings=(results.Finding("missing", "oid", "gone", (b"a",)),)
