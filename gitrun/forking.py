@@ -55,6 +55,8 @@ class Forking:
     ) -> None:
         assert origin.repository is not None
         self._origin, self._repository, self._commit, self._fork = origin, origin.repository, commit, fork
+        directories = {entry.path for entry in record.entries if entry.kind == DIRECTORY}
+        fresh = {path: data for path, data in fresh.items() if os.path.dirname(path) in directories}
         left = forgotten | fresh.keys()
         self.entries = [entry for entry in record.entries if entry.path not in left and not entry.created]
         self._fresh, self._advance = fresh, advance

@@ -78,6 +78,7 @@ LOCK_BIG = (at_most(1, "cp", "cp, then SHA-256 of the copies"),)
 VERIFY_BIG = (faster_than("sha256sum", "sha256sum -c", 15), at_most(1.4, "b3sum", "b3sum --check"))
 VERIFY_MANY = (faster_than("sha256sum", "sha256sum -c"),)
 LOCKERS = (who.lock_gitrun, who.lock_git, who.lock_borg)
+FORK_BIG = (at_most(1, "cp", "cp -a, then sync"),)
 RELOCKERS = (who.relock_gitrun, who.relock_git, who.relock_borg)
 VERIFIERS = (who.verify_gitrun, who.verify_sha256sum, who.verify_b3sum)
 
@@ -92,6 +93,8 @@ CASES = (
     Case("verify-big", BIG, "big", VERIFIERS, VERIFY_BIG, runs=3, warm_up=0, space=14),
     Case("lock-mixed", MIXED, "mixed", (who.lock_gitrun, who.lock_cp), runs=3, warm_up=0, pause=4, space=6),
     Case("verify-mixed", MIXED, "mixed", VERIFIERS, runs=3, warm_up=0, space=6),
+    Case("diff-many", f"{MANY}, 1 % changed", "many", (who.diff_gitrun,), (under_seconds(0.5),), pause=0.2, space=1),
+    Case("fork-big", BIG, "big", (who.fork_gitrun, who.copy_run), FORK_BIG, runs=3, warm_up=0, pause=4, space=20),
     Case("status-1000", "1,000 locked runs", "runs", (who.status_gitrun,), (under_seconds(2),), pause=0.5, space=1),
     Case("lock-100k", HUNDRED, "many100k", (who.lock_gitrun,), MEMORY, runs=1, warm_up=0, space=3, watched=True),
     Case("verify-100k", HUNDRED, "many100k", (who.verify_gitrun,), MEMORY, runs=1, warm_up=0, space=3, watched=True),

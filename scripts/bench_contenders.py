@@ -260,6 +260,40 @@ def _write_sums(area: Area, sums: Path) -> None:
                 out.write(f"{file_digest(file, 'sha256').hexdigest()}  {name}\n")
 
 
+# --- diff, fork -------------------------------------------------------------------------------------------------------
+
+
+def diff_gitrun(area: Area) -> Contender:
+    def setup() -> None:
+        relock_gitrun(area).prepare()
+        area.call(*area.gitrun, "lock", str(area.run))
+
+    command = (*area.gitrun, "diff", "--stat", str(area.run), "~1", "HEAD")
+    return Contender("gitrun", "gitrun diff --stat", command, area.place, setup=setup, least_lines=100)
+
+
+def fork_gitrun(area: Area) -> Contender:
+    fork = area.side / "fork"
+
+    def setup() -> None:
+        area.reset()
+        area.call(*area.gitrun, "lock", str(area.run))
+
+    def prepare() -> None:
+        remove(fork)
+        remove(area.side / ".gitrun")
+
+    command = (*area.gitrun, "fork", str(area.run), str(fork))
+    return Contender("gitrun", "gitrun fork", command, area.place, setup=setup, prepare=prepare)
+
+
+def copy_run(area: Area) -> Contender:
+    """Copies, and syncs as a fork does."""
+    copy = area.side / "copy"
+    command = ("sh", "-c", 'cp -a "$0" "$1" && find "$1" -type f -exec sync {} +', str(area.run), str(copy))
+    return Contender("cp", "cp -a, then sync", command, area.place, prepare=partial(remove, copy))
+
+
 # --- status -----------------------------------------------------------------------------------------------------------
 
 
