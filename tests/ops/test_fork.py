@@ -21,6 +21,7 @@ from tests.support.picture import picture
 from tests.support.program import Told, git
 from tests.support.program import gitrun as program
 from tests.support.tools import CHECKOUT
+from tests.support.users import as_user, user_python
 
 Call = Callable[..., Told]
 Ask = Callable[..., dict[str, Any]]
@@ -292,6 +293,23 @@ def test_as_an_unprivileged_user(users_run: Path) -> None:
     assert told.code == 0, told.err
     assert program("lock", new, user=True).code == 0
     assert program("verify", "--strict", users_run, new, user=True).code == 0
+
+
+def test_killed_with_read_only_directories(users_run: Path) -> None:
+    """Whoever is not root could not remove them without ado."""
+    (users_run / "sub").chmod(0o555)
+    assert program("lock", users_run, user=True).code == 0
+    new = users_run.with_name("new")
+    script = """
+import os, signal, sys
+import gitrun.forking as forking
+forking.create = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+import gitrun; gitrun.fork(sys.argv[1], sys.argv[2])"""
+    words = [user_python(), "-c", script, users_run, new]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    assert as_user(words, env=environment, cwd="/", capture_output=True).returncode == -9
+    assert program("fork", users_run, new, user=True).code == 0
+    assert sorted(os.listdir(users_run.parent)) == [".gitrun", "new", "train"]
 
 
 def test_root_forks_for_the_user(users_run: Path, call: Call) -> None:
