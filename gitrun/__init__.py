@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from gitrun.ops.diff import diff
+    from gitrun.ops.export import export
     from gitrun.ops.fork import fork
     from gitrun.ops.fsck import fsck
     from gitrun.ops.gc import gc
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         Change,
         Difference,
         DiffResult,
+        ExportResult,
         Finding,
         ForkResult,
         FsckResult,
@@ -75,6 +77,7 @@ __all__ = [
     "DiffResult",
     "Difference",
     "DifferencesFound",
+    "ExportResult",
     "Finding",
     "ForkResult",
     "FsckResult",
@@ -109,6 +112,7 @@ __all__ = [
     "VerifyResult",
     "__version__",
     "diff",
+    "export",
     "fork",
     "fsck",
     "gc",
@@ -121,7 +125,9 @@ __all__ = [
     "verify",
 ]
 
-_VERBS = frozenset({"diff", "fork", "fsck", "gc", "lock", "log", "path", "restore", "status", "unlock", "verify"})
+_VERBS = frozenset(
+    {"diff", "export", "fork", "fsck", "gc", "lock", "log", "path", "restore", "status", "unlock", "verify"}
+)
 _VALUES = frozenset({"Change", "Difference", "Finding", "LockedAt"})
 
 

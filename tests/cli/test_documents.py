@@ -60,6 +60,9 @@ EXAMPLES: dict[str, Any] = {
     "fork": results.ForkResult(
         **WHERE, state=results.UNLOCKED, origin="run-11111111", commit="c" * 40, files=1, bytes=2
     ),
+    "export": results.ExportResult(
+        **WHERE, state=results.LOCKED, destination=b"/x\xff.tar", format="tar", commit="c" * 40, files=1, bytes=2
+    ),
     "restore": results.RestoreResult(**WHERE, state=results.LOCKED, restored=(CHANGE,)),
     "fsck": results.FsckResult(
         **WHERE, state=results.LOCKED, exit=6, ok=False, findings=(results.Finding("missing", "oid", "gone", (b"a",)),)
