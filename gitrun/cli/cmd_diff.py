@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import click
 
 from gitrun.cli._console import Common, Console, Painted
@@ -73,10 +76,8 @@ def command(
     paths = ctx.meta[_PATHS]
     settings = load()
 
-    differ = False
-
     def work(task: Task) -> DiffResult:
-        return diff(
+        result = diff(
             task.path,
             old,
             new,
@@ -86,14 +87,12 @@ def command(
             settings=settings,
             progress=task.progress,
         )
+        return replace(result, exit=DifferencesFound.exit_code) if exit_code and result else result
 
     def tell(result: DiffResult, console: Console) -> None:
-        nonlocal differ
-        differ = bool(result)
         show(result, console, stat=stat, name_status=name_status)
 
-    code = run_each(Verb("diff", work, tell), resolve((run,), (), settings), common)
-    return code or (DifferencesFound.exit_code if exit_code and differ else 0)
+    return run_each(Verb("diff", work, tell), resolve((run,), (), settings), common)
 
 
 def _revision(word: str, run: str) -> str:
@@ -107,7 +106,7 @@ def show(result: DiffResult, console: Console, *, stat: bool, name_status: bool)
     form = _name_status if name_status else _stat if stat else _patch
     form(result.changes, console)
     if result.mutable:
-        console.note(f"{counted(len(result.mutable), 'mutable file')} changed, as they may:")
+        console.data(f"{counted(len(result.mutable), 'mutable file')} changed, as they may:")
         form(result.mutable, console)
     if not result.changes and not result.mutable:
         console.note("no differences")
@@ -151,17 +150,33 @@ def _patch(changes: tuple[Change, ...], console: Console) -> None:
 
 
 def _header(change: Change, console: Console) -> None:
-    old, new = display(change.renamed_from or change.path) or ".", display(change.path) or "."
-    console.data(Painted(f"diff a/{old} b/{new}", "bold"))
+    old, new = _quoted(b"a/" + (change.renamed_from or change.path)), _quoted(b"b/" + change.path)
+    console.data(Painted(f"diff {old} {new}", "bold"))
     if change.added_lines is not None:
-        console.data(Painted(f"--- {'a/' + old if change.expected else '/dev/null'}", "bold"))
-        console.data(Painted(f"+++ {'b/' + new if change.actual else '/dev/null'}", "bold"))
+        _file_line(f"--- {old if change.expected else '/dev/null'}", console)
+        _file_line(f"+++ {new if change.actual else '/dev/null'}", console)
         return
     for sign, told in (("-", change.expected), ("+", change.actual)):
         if told and change.kind != "renamed":
             console.data(Painted(f"{sign}{change.kind}: {told}", _COLOURS[sign.encode()]))
     if change.kind == "renamed":
-        console.data(f"renamed from {old}: {change.actual}")
+        console.data(f"renamed from {display(change.renamed_from)}: {change.actual}")
+
+
+def _file_line(line: str, console: Console) -> None:
+    if console.width:
+        console.data(Painted(line, "bold"))
+    else:  # a name with spaces ends at a tab, for those who read it
+        console.exact(os.fsencode(line) + (b"\t" if " " in line[4:] else b""))
+
+
+def _quoted(path: bytes) -> str:
+    """A name as git and patch read it from a diff: in quotes, with octal escapes, where it is not plain to see."""
+    shown = display(path)
+    if shown.encode() == path and '"' not in shown:
+        return shown
+    escaped = (f"\\{byte:03o}" if byte < 0x20 or byte > 0x7E or byte in b'"\\' else chr(byte) for byte in path)
+    return f'"{"".join(escaped)}"'
 
 
 def _lines(patch: bytes) -> list[bytes]:

@@ -17,6 +17,7 @@ from gitrun.lockfile import LockFile
 from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
 from gitrun.ops.status import status_here
 from gitrun.progress import SILENT, Progress
+from gitrun.recover import refuse_interrupted
 from gitrun.repo import MAIN, RunRepo
 from gitrun.results import Change, DiffResult
 from gitrun.settings import Settings
@@ -26,6 +27,8 @@ from gitrun.textdiff import hunks, is_binary
 
 TEXT_BYTES = 16 << 20
 """A larger file is told by size and digest, text or not."""
+TEXT_LINES = 500_000
+"""Nor is a pair of files with more lines together compared by them: that takes memory for each line."""
 PATCH_BYTES = 1 << 20
 """So much of one file's differences is kept; the rest is cut, and a note says so."""
 ALL_PATCH_BYTES = 64 << 20
@@ -110,6 +113,7 @@ class _Reader(ExitStack):
             )
         self.enter_context(guarded(here.place, shared=True))
         here = here.again()
+        refuse_interrupted(here.place)
         return DiskSide(
             here.place,
             _newest(here),
@@ -150,6 +154,8 @@ def _changes(old: Side, new: Side, chosen: Sequence[bytes]) -> Iterator[Change]:
         if it.path in moved:
             origin = moved[it.path]
             change = replace(change, kind="renamed", renamed_from=origin, expected=it.actual)
+            if was[origin].mode != now[it.path].mode:
+                change = replace(change, note=f"its mode, too: {was[origin].mode:04o} -> {now[it.path].mode:04o}")
         yield change
 
 
@@ -195,6 +201,8 @@ def _lines(change: Change, old: tuple[Side, Entry | None], new: tuple[Side, Entr
         )
     if is_binary(before) or is_binary(after):
         return replace(change, binary=True)
+    if before.count(b"\n") + after.count(b"\n") > TEXT_LINES:
+        return replace(change, note=f"more than {TEXT_LINES:,} lines: they are not compared")
     found = hunks(before, after)
     change = replace(change, added_lines=found.added, deleted_lines=found.deleted)
     if len(found.text) <= limit:

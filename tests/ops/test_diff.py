@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import gitrun
-from gitrun.ops.diff import PATCH_BYTES, TEXT_BYTES
+from gitrun.ops.diff import PATCH_BYTES, TEXT_BYTES, TEXT_LINES
 from tests.ops.runs import LARGE, MODEL, copy, fill, large_object, overwrite, remove, repository_of
 from tests.support.picture import picture
 from tests.support.program import Told, git
@@ -178,10 +178,15 @@ class TestWhat:
     @pytest.mark.parametrize("tool", [["patch", "-p1", "--binary"], ["git", "apply", "-p1"]])
     def test_the_output_is_a_patch(self, run: Path, tmp_path: Path, tool: list[str]) -> None:
         (run / "text").write_bytes(b"one\r\ntwo \xff\x1b[31m\nthree")
+        odd = ["two words", "ünï", 'quo"ted', "back\\slash", "tab\there"]
+        for name in odd:
+            (run / name).write_bytes(b"old\n")
         gitrun.lock(run)
         other = copy(run, tmp_path / "applied")
         overwrite(run / "text", b"one\r\n2 \xfe\x1b[32m\nthree\n")
         overwrite(run / "config.yaml", b"")
+        for name in odd:
+            overwrite(run / name, b"new\n")
         told = subprocess.run(
             [sys.executable, "-m", "gitrun", "diff", run],
             cwd=Path(gitrun.__file__).parents[1],
@@ -193,6 +198,7 @@ class TestWhat:
         subprocess.run(tool, cwd=other, input=told.stdout, check=True, capture_output=True)
         assert (other / "text").read_bytes() == (run / "text").read_bytes()
         assert (other / "config.yaml").read_bytes() == b""
+        assert {(other / name).read_bytes() for name in odd} == {b"new\n"}
 
 
 class TestBounds:
@@ -202,6 +208,13 @@ class TestBounds:
         overwrite(run / "huge", b"y\n" * (TEXT_BYTES // 2 + 1))
         (change,) = gitrun.diff(run).changes
         assert not change.patch and change.added_lines is None and "16 MiB" in change.note
+
+    def test_too_many_lines_are_told_by_digest(self, run: Path) -> None:
+        (run / "huge").write_bytes(b"\n" * TEXT_LINES)
+        gitrun.lock(run)
+        overwrite(run / "huge", b"\n" * (TEXT_LINES + 1))
+        (change,) = gitrun.diff(run).changes
+        assert not change.patch and "lines" in change.note
 
     def test_too_many_differences_are_cut_at_a_line(self, run: Path) -> None:
         (run / "long").write_bytes(b"")
@@ -264,6 +277,16 @@ class TestOutput:
         overwrite(run / "config.yaml", b"x")
         assert program("diff", run).code == 0
         assert program("diff", "--exit-code", run).code == 4
+        told = program("diff", "--exit-code", "--json", run)
+        assert (told.code, told.object["exit"]) == (4, 4)
+
+    def test_a_renamed_file_whose_mode_changed_too(self, run: Path) -> None:
+        gitrun.lock(run)
+        gitrun.unlock(run)
+        os.rename(run / "config.yaml", run / "settings.yaml")
+        (run / "settings.yaml").chmod(0o600)
+        (change,) = gitrun.diff(run).changes
+        assert change.kind == "renamed" and "0644 -> 0600" in change.note
 
     def test_paths_behind_two_dashes(self, restarted: Path, call: Call) -> None:
         told = call("diff", "--name-status", restarted, "~1", "--", "new", "go.sh")
