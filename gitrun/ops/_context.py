@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitrun import layouts, store
+from gitrun.entry import ROOT
+from gitrun.errors import UsageError
 from gitrun.layouts.base import Layout
 from gitrun.settings import Settings, load
 from gitrun.store import Place
@@ -53,3 +55,11 @@ def jobs_or_all(jobs: int) -> int:
     from gitrun.parallel import cpu_count
 
     return jobs if jobs > 0 else cpu_count()
+
+
+def inside_run(path: str | bytes) -> bytes:
+    """A path that the user gave relative to the run, as entries have it; raises UsageError for one that leads outside."""
+    clean = os.path.normpath(os.fsencode(path))
+    if clean.startswith((b"/", b"../")) or clean == b"..":
+        raise UsageError("not a path inside the run", path=path, hint="name it relative to the run")
+    return ROOT if clean == b"." else clean

@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from gitrun.entry import FILE, Entry
-from gitrun.errors import GitrunError, NotLocked, RunNotFound, UsageError
+from gitrun.errors import GitrunError, NotLocked, RunNotFound
 from gitrun.guard import guarded
 from gitrun.history import record_at, resolve
 from gitrun.lineage import between
 from gitrun.lockfile import LockFile
-from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
+from gitrun.ops._context import Context, RunArgument, context, inside_run, jobs_or_all
 from gitrun.ops.status import status_here
 from gitrun.progress import SILENT, Progress
 from gitrun.recover import refuse_interrupted
@@ -58,7 +58,7 @@ def diff(
     reader = _Reader(here, jobs_or_all(jobs), progress)
     with reader:
         sides = reader.side(old or "HEAD"), reader.side(new) if new else reader.on_disk(here)
-        changes = list(_changes(*sides, chosen=[_relative(path) for path in paths]))
+        changes = list(_changes(*sides, chosen=[inside_run(path) for path in paths]))
         changes = list(_with_lines(changes, *sides)) if patch else changes
     now = status_here(here)
     return DiffResult(
@@ -70,13 +70,6 @@ def diff(
         changes=tuple(change for change in changes if change.kind != "mutable"),
         mutable=tuple(change for change in changes if change.kind == "mutable"),
     )
-
-
-def _relative(path: str | bytes) -> bytes:
-    clean = os.path.normpath(os.fsencode(path))
-    if clean.startswith((b"/", b"../")) or clean == b"..":
-        raise UsageError("not a path inside the run", path=path, hint="name it relative to the run")
-    return b"" if clean == b"." else clean
 
 
 class _Reader(ExitStack):

@@ -16,7 +16,7 @@ from gitrun.fsio import TEMPORARY, remove_tree
 from gitrun.guard import guarded
 from gitrun.journal import Journal
 from gitrun.marks import RESTORING, marks_stand, write_marks
-from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
+from gitrun.ops._context import Context, RunArgument, context, inside_run, jobs_or_all
 from gitrun.owner import give_to_owner, owner_to_be
 from gitrun.progress import SILENT, Progress
 from gitrun.protection import is_asked, make_changeable, make_immutable
@@ -65,20 +65,13 @@ def restore(
     UsageError for a path that the lock does not know, SystemFailed.
     """
     here = context(run, settings)
-    named = [_relative(path) for path in paths]
+    named = [inside_run(path) for path in paths]
     try:
         with guarded(here.place):
             here = here.again()
             return _restore(here, named, dry_run, clean, jobs_or_all(jobs), progress)
     except OSError as error:
         raise system_failed(error, "restore the run", near=here.place.run) from error
-
-
-def _relative(path: str | bytes) -> bytes:
-    clean = os.path.normpath(os.fsencode(path))
-    if clean.startswith((b"/", b"../")) or clean == b"..":
-        raise UsageError("not a path inside the run", path=path, hint="name it relative to the run")
-    return ROOT if clean == b"." else clean
 
 
 def _restore(
