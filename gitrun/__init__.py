@@ -50,23 +50,18 @@ if TYPE_CHECKING:
     from gitrun.ops.status import status
     from gitrun.ops.unlock import unlock
     from gitrun.ops.verify import verify
-    from gitrun.results import (
-        Change,
-        Difference,
-        DiffResult,
-        ExportResult,
-        Finding,
-        ForkResult,
-        FsckResult,
-        GcResult,
-        LockedAt,
-        LockResult,
-        LogResult,
-        RestoreResult,
-        StatusResult,
-        UnlockResult,
-        VerifyResult,
-    )
+    from gitrun.results import Difference
+    from gitrun.results.diff import Change, DiffResult
+    from gitrun.results.export import ExportResult
+    from gitrun.results.fork import ForkResult
+    from gitrun.results.fsck import Finding, FsckResult
+    from gitrun.results.gc import GcResult
+    from gitrun.results.lock import LockResult
+    from gitrun.results.log import LockedAt, LogResult
+    from gitrun.results.restore import RestoreResult
+    from gitrun.results.status import StatusResult
+    from gitrun.results.unlock import UnlockResult
+    from gitrun.results.verify import VerifyResult
     from gitrun.settings import Settings
 
 __version__ = "0.1.0"
@@ -128,7 +123,7 @@ __all__ = [
 _VERBS = frozenset(
     {"diff", "export", "fork", "fsck", "gc", "lock", "log", "path", "restore", "status", "unlock", "verify"}
 )
-_VALUES = frozenset({"Change", "Difference", "Finding", "LockedAt"})
+_VALUES = {"Change": "results.diff", "Difference": "results", "Finding": "results.fsck", "LockedAt": "results.log"}
 
 
 def __getattr__(name: str) -> object:
@@ -146,7 +141,9 @@ def _module_of(name: str) -> str:
         return f"gitrun.ops.{name}"
     if name == "Settings":
         return "gitrun.settings"
-    return "gitrun.results" if name in _VALUES or name.endswith("Result") else "gitrun.errors"
+    if name in _VALUES:
+        return f"gitrun.{_VALUES[name]}"
+    return f"gitrun.results.{name.removesuffix('Result').lower()}" if name.endswith("Result") else "gitrun.errors"
 
 
 def __dir__() -> list[str]:

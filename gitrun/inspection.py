@@ -22,7 +22,7 @@ from gitrun.pack import COMMIT, TAG, TREE
 from gitrun.progress import Progress
 from gitrun.reffiles import Refs, read_refs
 from gitrun.repo import ARCHIVE, DIGEST_TRAILER, LOCKED, MAIN, Commit, Tag, parse_commit, parse_tag, parse_tree
-from gitrun.results import Finding
+from gitrun.results.fsck import Finding
 from gitrun.store import Place
 from gitrun.surroundings import REPLACEMENTS, look_around
 from gitrun.tree import TREE_MODE

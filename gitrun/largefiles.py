@@ -20,7 +20,7 @@ from gitrun.fsio import TEMPORARY, Beneath, make_directories, opened, sync_direc
 from gitrun.inspection import Large
 from gitrun.progress import Progress
 from gitrun.publish import link_or_copy
-from gitrun.results import Finding
+from gitrun.results.fsck import Finding
 from gitrun.store import Place, object_path, repositories
 from gitrun.surroundings import set_aside
 from gitrun.threads import Check, run_threads

@@ -15,7 +15,7 @@ from gitrun import gitcmd
 from gitrun.errors import RecordError, ToolFailed
 from gitrun.fsio import make_directories, read_file, sync_directory, write_file
 from gitrun.repo import CONFIG
-from gitrun.results import Finding
+from gitrun.results.fsck import Finding
 
 REPLACEMENTS = "refs/replace/"
 BAD = b"gitrun/bad"

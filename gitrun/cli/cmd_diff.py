@@ -12,7 +12,7 @@ from gitrun.cli._options import common_options, complete_directories
 from gitrun.cli._units import counted, human_size
 from gitrun.errors import DifferencesFound
 from gitrun.names import display
-from gitrun.results import Change, DiffResult
+from gitrun.results.diff import Change, DiffResult
 
 _LETTERS = {"added": "A", "deleted": "D", "modified": "M", "type": "T", "renamed": "R"}
 """As git has them; whatever else changed counts as modified."""

@@ -12,7 +12,7 @@ from gitrun.cli._options import common_options, complete_directories
 from gitrun.cli._report import size, title
 from gitrun.errors import UsageError
 from gitrun.names import display
-from gitrun.results import ExportResult
+from gitrun.results.export import ExportResult
 
 _FORMATS = ("bagit", "tar", "sha256sum", "json")
 

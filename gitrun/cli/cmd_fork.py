@@ -9,7 +9,7 @@ from gitrun.cli._options import common_options, complete_directories
 from gitrun.cli._report import size, title
 from gitrun.cli._units import short_id
 from gitrun.names import display
-from gitrun.results import ForkResult
+from gitrun.results.fork import ForkResult
 
 
 @click.command("fork")

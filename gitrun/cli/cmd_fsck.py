@@ -10,7 +10,7 @@ from gitrun.cli._report import command as command_line
 from gitrun.cli._report import title
 from gitrun.cli._units import counted, human_size
 from gitrun.names import display
-from gitrun.results import Finding, FsckResult
+from gitrun.results.fsck import Finding, FsckResult
 
 _MANY = 3
 

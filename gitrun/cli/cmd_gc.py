@@ -8,7 +8,7 @@ from gitrun.cli._console import Common, Console, Painted
 from gitrun.cli._options import common_options, complete_directories
 from gitrun.cli._units import counted, human_size
 from gitrun.names import display
-from gitrun.results import GcResult
+from gitrun.results.gc import GcResult
 
 
 @click.command("gc")

@@ -10,7 +10,7 @@ from gitrun.cli._console import Common, Console, Painted
 from gitrun.cli._options import all_option, common_options, runs_argument
 from gitrun.cli._report import size, title
 from gitrun.cli._units import human_size, human_time
-from gitrun.results import LockResult
+from gitrun.results.lock import LockResult
 
 if TYPE_CHECKING:
     from gitrun.copier import Link

@@ -8,7 +8,8 @@ from gitrun.cli._console import Common, Console, Painted
 from gitrun.cli._options import common_options, runs_argument
 from gitrun.cli._report import differences, kinds, size, title
 from gitrun.cli._units import counted, human_time
-from gitrun.results import LOCKED, LockedAt, LogResult
+from gitrun.results import LOCKED
+from gitrun.results.log import LockedAt, LogResult
 
 _SHORT = 7
 _LISTED = 40

@@ -12,7 +12,7 @@ from gitrun.cli._options import common_options, run_argument
 from gitrun.cli._report import command as command_line
 from gitrun.cli._report import differences, size, title
 from gitrun.cli._units import counted
-from gitrun.results import RestoreResult
+from gitrun.results.restore import RestoreResult
 
 
 @click.command("restore")

@@ -13,7 +13,8 @@ from gitrun.cli._options import all_option, common_options, runs_argument
 from gitrun.cli._table import Column, layout
 from gitrun.cli._units import counted, human_age, human_size, human_time, short_id
 from gitrun.names import display, display_text
-from gitrun.results import DETACHED, INTERRUPTED, LOCKED, MODIFIED, ORPHANED, StatusResult
+from gitrun.results import DETACHED, INTERRUPTED, LOCKED, MODIFIED, ORPHANED
+from gitrun.results.status import StatusResult
 
 _COLUMNS = (
     Column("ID"),

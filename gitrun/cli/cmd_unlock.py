@@ -9,7 +9,7 @@ from gitrun.cli._options import all_option, common_options, runs_argument
 from gitrun.cli._report import command as command_line
 from gitrun.cli._report import differences, kinds, title
 from gitrun.cli._units import counted
-from gitrun.results import UnlockResult
+from gitrun.results.unlock import UnlockResult
 
 
 @click.command("unlock")

@@ -11,7 +11,7 @@ from gitrun.cli._options import all_option, common_options, runs_argument
 from gitrun.cli._report import command as command_line
 from gitrun.cli._report import differences, kinds, size, title
 from gitrun.cli._units import counted, human_time
-from gitrun.results import VerifyResult
+from gitrun.results.verify import VerifyResult
 
 if TYPE_CHECKING:
     from gitrun.ahead import Ahead

@@ -19,7 +19,7 @@ from gitrun.ops.status import status_here
 from gitrun.progress import SILENT, Progress
 from gitrun.recover import refuse_interrupted
 from gitrun.repo import MAIN, RunRepo
-from gitrun.results import Change, DiffResult
+from gitrun.results.diff import Change, DiffResult
 from gitrun.settings import Settings
 from gitrun.sides import DiskSide, LockSide, Side
 from gitrun.standing import is_locked, read_newest

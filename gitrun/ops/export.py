@@ -18,7 +18,7 @@ from gitrun.ops._context import Context, RunArgument, context
 from gitrun.ops.status import status_here
 from gitrun.progress import SILENT, Progress
 from gitrun.repo import MAIN, RunRepo
-from gitrun.results import ExportResult
+from gitrun.results.export import ExportResult
 from gitrun.settings import Settings
 from gitrun.standing import Standing, read_newest
 

@@ -13,7 +13,8 @@ from gitrun.ops._context import Context, RunArgument, context
 from gitrun.progress import SILENT, Progress
 from gitrun.recover import refuse_interrupted
 from gitrun.repo import MAIN, RunRepo, check_owner
-from gitrun.results import UNLOCKED, ForkResult
+from gitrun.results import UNLOCKED
+from gitrun.results.fork import ForkResult
 from gitrun.settings import Settings
 from gitrun.standing import read_newest
 from gitrun.store import Place, default_store, new_run_id, refuse_bad_place

@@ -23,7 +23,8 @@ from gitrun.owner import give_to_owner
 from gitrun.progress import SILENT, Progress
 from gitrun.recover import refuse_interrupted
 from gitrun.repo import MAIN, RunRepo, check_owner, write_record
-from gitrun.results import UNLOCKED, Finding, FsckResult
+from gitrun.results import UNLOCKED
+from gitrun.results.fsck import Finding, FsckResult
 from gitrun.settings import Settings
 from gitrun.store import Place
 from gitrun.surroundings import set_aside

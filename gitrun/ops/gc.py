@@ -23,7 +23,7 @@ from gitrun.names import display
 from gitrun.ops._context import RunArgument
 from gitrun.recover import SPOOL
 from gitrun.repo import RunRepo
-from gitrun.results import GcResult
+from gitrun.results.gc import GcResult
 from gitrun.settings import Settings, load
 from gitrun.store import Place
 from gitrun.surroundings import BAD

@@ -18,7 +18,8 @@ from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
 from gitrun.ops.verify import verify_here
 from gitrun.progress import SILENT, Progress
 from gitrun.recover import recover
-from gitrun.results import LOCKED, LockResult
+from gitrun.results import LOCKED
+from gitrun.results.lock import LockResult
 from gitrun.settings import Settings
 from gitrun.standing import is_locked, read_standing
 

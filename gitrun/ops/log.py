@@ -12,7 +12,7 @@ from gitrun.lockfile import LockFile
 from gitrun.ops._context import RunArgument, context
 from gitrun.ops.status import status_here
 from gitrun.repo import ARCHIVE, LOCKED, RunRepo
-from gitrun.results import LockedAt, LogResult
+from gitrun.results.log import LockedAt, LogResult
 from gitrun.settings import Settings
 
 

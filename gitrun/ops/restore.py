@@ -23,7 +23,8 @@ from gitrun.protection import is_asked, make_changeable, make_immutable
 from gitrun.rebuild import Rebuilder, close_root, open_directories, refuse_folding, shut_directories
 from gitrun.recover import refuse_interrupted, signals_held, sweep
 from gitrun.repo import RunRepo
-from gitrun.results import LOCKED, UNLOCKED, Difference, RestoreResult
+from gitrun.results import LOCKED, UNLOCKED, Difference
+from gitrun.results.restore import RestoreResult
 from gitrun.settings import Settings
 from gitrun.standing import Standing, is_locked, own_files_apart, read_newest
 from gitrun.store import Place

@@ -11,7 +11,8 @@ from gitrun.lockfile import decode_headers
 from gitrun.ops._context import Context, RunArgument, context
 from gitrun.protection import protection
 from gitrun.repo import RunRepo, Tag
-from gitrun.results import DETACHED, INTERRUPTED, LOCKED, MODIFIED, ORPHANED, UNLOCKED, StatusResult
+from gitrun.results import DETACHED, INTERRUPTED, LOCKED, MODIFIED, ORPHANED, UNLOCKED
+from gitrun.results.status import StatusResult
 from gitrun.settings import Settings
 from gitrun.store import read_head
 

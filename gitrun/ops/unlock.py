@@ -17,7 +17,8 @@ from gitrun.owner import give_to_owner
 from gitrun.progress import SILENT, Progress
 from gitrun.recover import finish_unlock, open_run, recover, signals_held, sweep, undo_unlock
 from gitrun.repo import check_owner, follow_name
-from gitrun.results import UNLOCKED, Difference, UnlockResult
+from gitrun.results import UNLOCKED, Difference
+from gitrun.results.unlock import UnlockResult
 from gitrun.settings import Settings
 from gitrun.standing import read_newest, read_standing
 from gitrun.store import Place

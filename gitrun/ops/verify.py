@@ -28,7 +28,8 @@ from gitrun.parallel import Aside
 from gitrun.progress import SILENT, Progress
 from gitrun.protection import any_writable, protection
 from gitrun.recover import refuse_interrupted
-from gitrun.results import DETACHED, LOCKED, MODIFIED, Difference, VerifyResult
+from gitrun.results import DETACHED, LOCKED, MODIFIED, Difference
+from gitrun.results.verify import VerifyResult
 from gitrun.settings import Settings
 from gitrun.standing import Standing, own_files_apart, read_standing
 from gitrun.walk import Node, walk_from_bytes, walk_to_bytes

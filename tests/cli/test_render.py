@@ -10,22 +10,14 @@ import pytest
 from gitrun.cli import cmd_fsck, cmd_gc, cmd_lock, cmd_restore, cmd_status, cmd_unlock, cmd_verify
 from gitrun.cli._console import Common, Console
 from gitrun.cli._report import command, shell_word, title
-from gitrun.results import (
-    LOCKED,
-    MODIFIED,
-    ORPHANED,
-    PROTECTED,
-    UNLOCKED,
-    Difference,
-    Finding,
-    FsckResult,
-    GcResult,
-    LockResult,
-    RestoreResult,
-    StatusResult,
-    UnlockResult,
-    VerifyResult,
-)
+from gitrun.results import LOCKED, MODIFIED, ORPHANED, PROTECTED, UNLOCKED, Difference
+from gitrun.results.fsck import Finding, FsckResult
+from gitrun.results.gc import GcResult
+from gitrun.results.lock import LockResult
+from gitrun.results.restore import RestoreResult
+from gitrun.results.status import StatusResult
+from gitrun.results.unlock import UnlockResult
+from gitrun.results.verify import VerifyResult
 
 RUN = "3f2a1b4c" + "0" * 24
 AT = b"/runs/" + RUN.encode()

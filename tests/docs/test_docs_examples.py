@@ -88,13 +88,13 @@ JSON = page("json.md")
 SCHEMA = json.loads((DOCS / "json-schema.json").read_text())["$defs"]
 OUTCOME = {"run", "path", "state", "exit", "notes"}
 VERBS = {
-    "lock": results.LockResult,
-    "verify": results.VerifyResult,
-    "unlock": results.UnlockResult,
-    "status": results.StatusResult,
-    "restore": results.RestoreResult,
-    "fsck": results.FsckResult,
-    "gc": results.GcResult,
+    "lock": gitrun.LockResult,
+    "verify": gitrun.VerifyResult,
+    "unlock": gitrun.UnlockResult,
+    "status": gitrun.StatusResult,
+    "restore": gitrun.RestoreResult,
+    "fsck": gitrun.FsckResult,
+    "gc": gitrun.GcResult,
 }
 
 

@@ -15,7 +15,7 @@ import gitrun
 from gitrun.errors import NotLocked, RunBusy
 from gitrun.guard import guarded
 from gitrun.ops._context import context
-from gitrun.results import Finding, FsckResult
+from gitrun.results.fsck import Finding, FsckResult
 from tests.support.trial import assert_stock_tools_agree, stock
 from tests.support.users import remove_tree
 

@@ -1,0 +1,45 @@
+"""What `verify` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gitrun.results import Difference, Json, Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyResult(Result):
+    """A verdict: true when the run is what was locked."""
+
+    ok: bool
+    differences: tuple[Difference, ...] = ()
+    warnings: tuple[Difference, ...] = ()
+    mutable: tuple[Difference, ...] = ()
+    """Mutable files that changed since the lock, which is allowed."""
+    checked_files: int = 0
+    checked_bytes: int = 0
+    """Files and bytes whose content was hashed."""
+    trusted_files: int = 0
+    """Files that `quick` did not read, because their size, mtime, ctime and inode are unchanged."""
+    protection: str = ""
+    commit: str = ""
+    locked_at: int = 0
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def to_dict(self) -> Json:
+        """The JSON form, one object."""
+        return {
+            **Result.to_dict(self),
+            "ok": self.ok,
+            "differences": [d.to_dict() for d in self.differences],
+            "warnings": [d.to_dict() for d in self.warnings],
+            "mutable": [d.to_dict() for d in self.mutable],
+            "checked_files": self.checked_files,
+            "checked_bytes": self.checked_bytes,
+            "trusted_files": self.trusted_files,
+            "protection": self.protection,
+            "commit": self.commit,
+            "locked_at": self.locked_at,
+        }
