@@ -23,7 +23,7 @@ from gitrun.pack import FinishedPack, PackWriter, object_id, packed
 from gitrun.pointer import Pointer
 from gitrun.progress import Progress
 from gitrun.reading import Xattrs
-from gitrun.tree import EXECUTABLE_MODE, FILE_MODE, SYMLINK_MODE, Leaf
+from gitrun.tree import EXECUTABLE_MODE, FILE_MODE, SYMLINK_MODE, Leaf, is_in_tree
 from gitrun.walk import Node
 
 
@@ -171,12 +171,12 @@ def _record(
             gathered.entries.append(_file_entry(source, node, content, groups.get(first, 0)))
             mode = EXECUTABLE_MODE if node.mode & 0o100 else FILE_MODE
             gathered.leaves.append(Leaf(gathered.entries[-1].tree_path or node.path, mode, content.oid))
-        elif node.kind == SYMLINK:
-            gathered.entries.append(_other_entry(node))
-            oid = _add_blob(pack, source.known, node.target)
-            gathered.leaves.append(Leaf(gathered.entries[-1].tree_path or node.path, SYMLINK_MODE, oid))
         else:
             gathered.entries.append(_other_entry(node))
+            if not is_in_tree(node.kind, node.target):
+                continue
+            oid = _add_blob(pack, source.known, node.target)
+            gathered.leaves.append(Leaf(gathered.entries[-1].tree_path or node.path, SYMLINK_MODE, oid))
 
 
 def _link_groups(nodes: Iterable[Node], first_names: dict[bytes, bytes]) -> dict[bytes, int]:

@@ -21,7 +21,7 @@ from gitrun.pack import TAG, TREE, object_id
 from gitrun.packread import read_packed
 from gitrun.repo import DIGEST_TRAILER
 from gitrun.store import Place, repositories
-from gitrun.tree import FILE_MODE, Leaf, build_trees
+from gitrun.tree import FILE_MODE, Leaf, build_trees, is_in_tree
 from gitrun.treecheck import GIT_ATTRIBUTES, derived_content, expected_mode
 
 _COMMITTER = re.compile(rb"^committer ([^\n]+)$", re.MULTILINE)
@@ -50,7 +50,7 @@ class Salvage:
         self._add(BLOB_OBJECT, lock.data)
         leaves = [Leaf(LOCK_FILE, FILE_MODE, self._add(BLOB_OBJECT, lock.data)), self._attributes(entries)]
         for entry in entries:
-            oid = self._content_id(entry) if entry.kind in (FILE, SYMLINK) else b""
+            oid = self._content_id(entry) if is_in_tree(entry.kind, entry.target) else b""
             if oid:
                 leaves.append(Leaf(entry.tree_path or entry.path, expected_mode(entry), oid))
         for tree in build_trees(leaves):

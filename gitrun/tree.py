@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from gitrun.entry import FILE, SYMLINK
 from gitrun.pack import TREE, object_id
+from gitrun.pointer import resembles_pointer
 
 FILE_MODE, EXECUTABLE_MODE, SYMLINK_MODE, TREE_MODE = b"100644", b"100755", b"120000", b"40000"
 
@@ -24,6 +26,15 @@ class Tree(NamedTuple):
 
     oid: bytes
     data: bytes
+
+
+def is_in_tree(kind: str, target: bytes) -> bool:
+    """Whether the git tree holds an entry: files and symlinks, and not what git has no word for.
+
+    A symlink to the text of a git-lfs pointer is left to the lock file alone: `git lfs fsck` takes its blob for a
+    pointer to an object that is missing.
+    """
+    return kind == FILE or (kind == SYMLINK and not resembles_pointer(target))
 
 
 def build_trees(leaves: Iterable[Leaf]) -> list[Tree]:

@@ -10,7 +10,7 @@ from gitrun.lockfile import LockFile
 from gitrun.pack import BLOB as BLOB_OBJECT
 from gitrun.pack import object_id
 from gitrun.pointer import Pointer
-from gitrun.tree import EXECUTABLE_MODE, FILE_MODE, SYMLINK_MODE
+from gitrun.tree import EXECUTABLE_MODE, FILE_MODE, SYMLINK_MODE, is_in_tree
 
 GIT_ATTRIBUTES = b".gitattributes"
 Files = dict[bytes, tuple[bytes, str]]
@@ -36,7 +36,7 @@ def compare_tree(
     unreadable = tuple(broken)
     remaining = dict(files)
     for entry in record.entries:
-        if entry.kind in (FILE, SYMLINK):
+        if is_in_tree(entry.kind, entry.target):
             path = entry.tree_path or entry.path
             mode, oid = remaining.pop(path, (b"", ""))
             fault = _fault(entry, mode, oid, digests) if oid else ""

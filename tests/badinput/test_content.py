@@ -23,6 +23,7 @@ from tests.support.trial import (
     LARGE,
     assert_clone_has_all_bytes,
     assert_refused,
+    assert_stock_tools_agree,
     assert_unchanged,
     assert_untouched,
     entry_of,
@@ -156,6 +157,17 @@ def test_d68_look_alikes(run: Path, tmp_path: Path) -> None:
     gitrun.lock(run)
     assert set(stored(run).values()) == {"lfs"}
     assert_clone_has_all_bytes(run, tmp_path / "clone")
+
+
+def test_d68_symlink_to_pointer_text(run: Path, tmp_path: Path) -> None:
+    for name, content in LOOK_ALIKES.items():
+        os.symlink(content, os.fsencode(run / name))
+    os.symlink("elsewhere", run / "ordinary")
+    round_trip(run)
+    gitrun.lock(run)
+    assert_stock_tools_agree(run)
+    subprocess.run(["git", "clone", "-q", gitrun.path(run), tmp_path / "clone"], check=True)
+    assert [path.name for path in (tmp_path / "clone").iterdir() if path.is_symlink()] == ["ordinary"]
 
 
 def test_d69_what_git_lfs_takes_for_content(run: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+import gitrun
 from gitrun import errors, results
 from gitrun.cli._failures import failure_of
 from gitrun.cli._runner import failure_json
@@ -18,22 +19,22 @@ from gitrun.cli.cmd_path import PathResult
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "json-schema.json").read_text())
-CHANGE = results.Difference(b"a\xff", "modified", "x", "y", "litter")
+CHANGE = gitrun.Difference(b"a\xff", "modified", "x", "y", "litter")
 WHERE: dict[str, Any] = {"run": "run-00000000", "path": b"/runs/a\xff", "notes": ("by the way",)}
 LOCK: dict[str, Any] = {"commit": "c" * 40, "files": 1, "bytes": 2, "locked_at": 3, "protection": results.PROTECTED}
 
 EXAMPLES: dict[str, Any] = {
-    "lock": results.LockResult(**WHERE, **LOCK, state=results.LOCKED),
-    "verify": results.VerifyResult(
+    "lock": gitrun.LockResult(**WHERE, **LOCK, state=results.LOCKED),
+    "verify": gitrun.VerifyResult(
         **WHERE, state=results.MODIFIED, exit=4, ok=False, differences=(CHANGE,), warnings=(CHANGE,)
     ),
-    "unlock": results.UnlockResult(**WHERE, state=results.UNLOCKED, files=1, differences=(CHANGE,)),
-    "status": results.StatusResult(**WHERE, **LOCK, state=results.ORPHANED),
-    "log": results.LogResult(
+    "unlock": gitrun.UnlockResult(**WHERE, state=results.UNLOCKED, files=1, differences=(CHANGE,)),
+    "status": gitrun.StatusResult(**WHERE, **LOCK, state=results.ORPHANED),
+    "log": gitrun.LogResult(
         **WHERE,
         state=results.UNLOCKED,
         locks=(
-            results.LockedAt(
+            gitrun.LockedAt(
                 number=2,
                 commit="c" * 40,
                 parents=("b" * 40,),
@@ -49,25 +50,25 @@ EXAMPLES: dict[str, Any] = {
             ),
         ),
     ),
-    "diff": results.DiffResult(
+    "diff": gitrun.DiffResult(
         **WHERE,
         state=results.UNLOCKED,
         old="c" * 40,
         new="",
-        changes=(results.Change(b"a\xff", "renamed", "x", "y", "cut", 1, 2, b"b\xff", 3, 4),),
-        mutable=(results.Change(b"a", "mutable", "", "y", binary=True),),
+        changes=(gitrun.Change(b"a\xff", "renamed", "x", "y", "cut", 1, 2, b"b\xff", 3, 4),),
+        mutable=(gitrun.Change(b"a", "mutable", "", "y", binary=True),),
     ),
-    "fork": results.ForkResult(
+    "fork": gitrun.ForkResult(
         **WHERE, state=results.UNLOCKED, origin="run-11111111", commit="c" * 40, files=1, bytes=2
     ),
-    "export": results.ExportResult(
+    "export": gitrun.ExportResult(
         **WHERE, state=results.LOCKED, destination=b"/x\xff.tar", format="tar", commit="c" * 40, files=1, bytes=2
     ),
-    "restore": results.RestoreResult(**WHERE, state=results.LOCKED, restored=(CHANGE,)),
-    "fsck": results.FsckResult(
-        **WHERE, state=results.LOCKED, exit=6, ok=False, findings=(results.Finding("missing", "oid", "gone", (b"a",)),)
+    "restore": gitrun.RestoreResult(**WHERE, state=results.LOCKED, restored=(CHANGE,)),
+    "fsck": gitrun.FsckResult(
+        **WHERE, state=results.LOCKED, exit=6, ok=False, findings=(gitrun.Finding("missing", "oid", "gone", (b"a",)),)
     ),
-    "gc": results.GcResult(path=b"/runs/.gitrun", removed=(b"/runs/.gitrun/lfs/objects/aa",)),
+    "gc": gitrun.GcResult(path=b"/runs/.gitrun", removed=(b"/runs/.gitrun/lfs/objects/aa",)),
     "path": PathResult("run-00000000", b"/runs/a", results.LOCKED, b"/runs/.gitrun/\xff.git"),
 }
 
