@@ -24,7 +24,7 @@ def _difference(was: Entry | None, now: Entry | None) -> Difference | None:
     assert entry is not None
     for kind in _kinds(was, now):
         told = "mutable" if entry.mutable else kind
-        return Difference(entry.path, told, _describe(was, kind), _describe(now, kind))
+        return Difference(entry.path, told, describe(was, kind), describe(now, kind))
     return None
 
 
@@ -49,7 +49,8 @@ def _is_placeholder(entry: Entry | None) -> bool:
     return entry is not None and entry.created
 
 
-def _describe(entry: Entry | None, kind: str) -> str:
+def describe(entry: Entry | None, kind: str) -> str:
+    """What is told, for people, of an entry that differs in `kind`; nothing of one that is not there."""
     if entry is None:
         return ""
     if kind == "mode":

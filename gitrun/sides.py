@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
 from gitrun.content import Digests, digest_nodes, is_as_recorded, sha256_of
+from gitrun.copying import copy_hashing
 from gitrun.entry import BLOB, FILE, NOT_STORED, Entry, full_path
 from gitrun.errors import ObjectCorrupt, ObjectMissing, SystemFailed
-from gitrun.fsio import Beneath, opened, read_exactly
+from gitrun.fsio import Beneath, opened, read_exactly, write_all
 from gitrun.history import record_at
 from gitrun.lockfile import LockFile
 from gitrun.progress import Progress
@@ -34,6 +36,9 @@ class Side(Protocol):
     def content(self, entry: Entry) -> bytes:
         """The content of a file, checked; raises ObjectMissing, ObjectCorrupt, OSError."""
 
+    def save(self, entry: Entry, fd: int) -> None:
+        """Writes the content of a file, however large, to the empty file `fd`; raises as `content` does."""
+
 
 class LockSide:
     """A lock: what the store has of it."""
@@ -49,7 +54,7 @@ class LockSide:
         """The stored content; raises ObjectMissing, ObjectCorrupt, OSError."""
         data = self._blob(entry) if entry.storage == BLOB else self._large(entry)
         if sha256(data).hexdigest() != entry.sha256:
-            raise ObjectCorrupt("the stored copy is damaged", path=entry.path, hint="gitrun fsck --repair")
+            raise self._damaged(entry)
         return data
 
     def _blob(self, entry: Entry) -> bytes:
@@ -61,15 +66,32 @@ class LockSide:
         return self._repo.read(oid, "blob")
 
     def _large(self, entry: Entry) -> bytes:
+        with self._object(entry) as fd:
+            return read_exactly(fd, entry.size)
+
+    def save(self, entry: Entry, fd: int) -> None:
+        """Writes the stored content; raises ObjectMissing, ObjectCorrupt, OSError."""
+        if entry.storage == BLOB:
+            write_all(fd, self.content(entry))
+            return
+        with self._object(entry) as source:
+            if copy_hashing(source, fd).sha256 != entry.sha256:
+                raise self._damaged(entry)
+
+    @contextmanager
+    def _object(self, entry: Entry) -> Iterator[int]:
         if entry.storage == NOT_STORED:
             raise ObjectMissing("its content was never stored (--link none)", path=entry.path)
         try:
             with opened(self._repo.object_path(entry.sha256)) as fd:
-                return read_exactly(fd, entry.size)
+                yield fd
         except FileNotFoundError as error:
             raise ObjectMissing(
                 f"its LFS object {entry.sha256} is missing", path=entry.path, hint="gitrun fsck --repair"
             ) from error
+
+    def _damaged(self, entry: Entry) -> ObjectCorrupt:
+        return ObjectCorrupt("the stored copy is damaged", path=entry.path, hint="gitrun fsck --repair")
 
 
 class DiskSide:
@@ -90,16 +112,30 @@ class DiskSide:
 
     def content(self, entry: Entry) -> bytes:
         """What is in the file now; raises OSError, and ObjectCorrupt where it changed since it was hashed."""
+        with self._opened(entry) as fd:
+            data = read_exactly(fd, entry.size)
+        if sha256(data).hexdigest() != entry.sha256:
+            raise self._changed(entry)
+        return data
+
+    def save(self, entry: Entry, fd: int) -> None:
+        """Writes what is in the file now; raises OSError, and ObjectCorrupt where it changed since it was hashed."""
+        with self._opened(entry) as source:
+            if copy_hashing(source, fd).sha256 != entry.sha256:
+                raise self._changed(entry)
+
+    @contextmanager
+    def _opened(self, entry: Entry) -> Iterator[int]:
         with Beneath(self._run) as beneath:
             fd = beneath.open(entry.path)
         try:
-            data = read_exactly(fd, entry.size)
+            yield fd
         finally:
             os.close(fd)
-        if sha256(data).hexdigest() != entry.sha256:
-            path = full_path(self._run, entry.path)
-            raise ObjectCorrupt("the file changed while it was compared", path=path, hint="try again")
-        return data
+
+    def _changed(self, entry: Entry) -> ObjectCorrupt:
+        path = full_path(self._run, entry.path)
+        return ObjectCorrupt("the file changed while it was compared", path=path, hint="try again")
 
 
 class _Seen(NamedTuple):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TextIO
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol, TextIO
 
 from gitrun.cli._failures import Failure
 from gitrun.names import display, display_text
@@ -36,6 +37,12 @@ class Painted(NamedTuple):
 Piece = str | Painted
 
 
+class _Writer(Protocol):
+    def write(self, text: str, /) -> int: ...
+
+    def flush(self) -> None: ...
+
+
 class Console:
     """The two streams of this process, and what the user wants on them.
 
@@ -47,6 +54,7 @@ class Console:
         self.common = common
         # A closed stream (`>&-`) is None.
         self._out, self._err = _out or sys.stdout, _err or sys.stderr
+        self._shown: _Writer | None = self._out
         self._out_colour, self._err_colour = _has_colour(self._out), _has_colour(self._err)
 
     @property
@@ -61,6 +69,23 @@ class Console:
             return 0
         return _environment_width() or _terminal_width(self._out)
 
+    @contextmanager
+    def paged(self) -> Iterator[None]:
+        """Within the block, data for a terminal goes through the user's pager; who leaves it has seen enough."""
+        if self._out is None or not self.width or self.common.json:
+            yield
+            return
+        from gitrun.cli._pager import Pager
+
+        pager = self._shown = Pager(self._out)
+        try:
+            yield
+        except BrokenPipeError:
+            pass
+        finally:
+            pager.close()
+            self._shown = self._out
+
     @property
     def shows_progress(self) -> bool:
         """Whether a progress bar is wanted, and somebody would see it."""
@@ -70,7 +95,7 @@ class Console:
 
     def data(self, *pieces: Piece) -> None:
         """A line on stdout."""
-        _write(self._out, _painted(pieces, self._out_colour))
+        _write(self._shown, _painted(pieces, self._out_colour))
 
     def exact(self, data: bytes) -> None:
         """A line of bytes on stdout, for a program."""
@@ -138,7 +163,7 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _write(stream: TextIO | None, line: str) -> None:
+def _write(stream: _Writer | None, line: str) -> None:
     if stream is not None:
         stream.write(line + "\n")
         stream.flush()

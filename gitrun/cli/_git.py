@@ -35,11 +35,19 @@ def become_git(repository: bytes, args: Sequence[str], environ: Mapping[str, str
         raise system_failed(error, "start git", git) from error
 
 
+def outside_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which git works on no repository, as the user has configured it."""
+    return {**_wishes(environ), "GIT_CEILING_DIRECTORIES": "/"}
+
+
+def _wishes(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if not name.startswith("GIT_") or _KEPT.fullmatch(name)}
+
+
 def git_environment(repository: bytes, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment in which git works on `repository`, whatever it was called from, and runs none of its hooks."""
-    kept = {name: value for name, value in environ.items() if not name.startswith("GIT_") or _KEPT.fullmatch(name)}
     return {
-        **kept,
+        **_wishes(environ),
         "GIT_DIR": os.fsdecode(repository),
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_CONFIG_COUNT": "2",

@@ -54,6 +54,8 @@ class Verb(Generic[Result]):
     show: Callable[[Result, Console], None]
     share: int = 1
     """So many runs at least are worth a process."""
+    paged: bool = False
+    """What it shows may be long, and goes through the user's pager."""
 
 
 def run_each(verb: Verb[Result], targets: Sequence[Target], common: Common) -> int:
@@ -65,10 +67,11 @@ def run_each(verb: Verb[Result], targets: Sequence[Target], common: Common) -> i
     worst = done = 0
     if not targets:
         return _tell(failure_of(RunNotFound("no runs found", hint=_NONE_FOUND), verb.name), b"", console)
-    with closing(_outcomes(verb, targets, console)) as outcomes:
+    with closing(_outcomes(verb, targets, console)) as outcomes, console.paged() if verb.paged else nullcontext():
         try:
             for outcome in outcomes:
-                worst = max(worst, _show(verb, outcome, targets[done].path, console))
+                worst = max(worst, outcome.exit)  # before it is shown, which a reader may cut short
+                _show(verb, outcome, targets[done].path, console)
                 done += 1
         except (KeyboardInterrupt, Interrupted) as stop:
             failure = failure_of(stop, verb.name, debug=common.debug)
@@ -141,14 +144,13 @@ def _lost(status: int) -> Failure:
     return failure_of(SystemFailed(f"the process that worked on it was {how}", hint="out of memory? try -j 1"), "work")
 
 
-def _show(verb: Verb[Result], outcome: Result | Failure, path: bytes, console: Console) -> int:
+def _show(verb: Verb[Result], outcome: Result | Failure, path: bytes, console: Console) -> None:
     if isinstance(outcome, Failure):
-        return _tell(outcome, path, console)
-    if console.common.json:
+        _tell(outcome, path, console)
+    elif console.common.json:
         console.json(outcome.to_dict())
     else:
         verb.show(outcome, console)
-    return outcome.exit
 
 
 def _tell(failure: Failure, path: bytes, console: Console) -> int:

@@ -52,7 +52,7 @@ def resolve_one(run: str, settings: Settings) -> bytes:
         return os.path.realpath(path)
     if found is not None:
         raise RunNotFound("a run is a directory, and this is none", path=path, hint="name the directory of the run")
-    return _guild_run(run) or store.locate(path, settings).run
+    return guild_run(run) or store.locate(path, settings).run
 
 
 def _stat(path: bytes) -> os.stat_result | None:
@@ -86,7 +86,8 @@ def _attempt(run: str, settings: Settings) -> Target:
         return Target(_absolute(run), failure_of(error, "find the run"))
 
 
-def _guild_run(prefix: str) -> bytes | None:
+def guild_run(prefix: str) -> bytes | None:
+    """The absolute path of the Guild run whose id begins so; None for none.  Raises UsageError for several."""
     from gitrun.layouts.guild_home import find_home, find_runs
 
     home = find_home(os.environ, Path.cwd())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -17,6 +19,10 @@ from gitrun.results.diff import Change, DiffResult
 _LETTERS = {"added": "A", "deleted": "D", "modified": "M", "type": "T", "renamed": "R"}
 """As git has them; whatever else changed counts as modified."""
 _PATHS = "gitrun.paths"
+_SUFFIX = re.compile(r"(.*?)((?:~[0-9]*|\^+)?)", re.DOTALL)
+_ID = re.compile(r"[0-9a-f]{4,32}")
+"""The beginning of a Guild run's id."""
+_SAME = 100
 _COLOURS = {b"+": "green", b"-": "red", b"@": "dim"}
 
 
@@ -36,6 +42,7 @@ class _Diff(click.Command):
 @click.option("--name-status", is_flag=True, help="The paths alone, with git's letters.")
 @click.option("--origin", is_flag=True, help="From the lock that RUN was forked from.")
 @click.option("--exit-code", is_flag=True, help="Exit code 4 where there are differences.")
+@click.option("--tool", is_flag=True, help="Show it in the tool that `git difftool` is configured for.")
 @common_options
 @click.pass_context
 def command(
@@ -45,6 +52,7 @@ def command(
     name_status: bool,
     origin: bool,
     exit_code: bool,
+    tool: bool,
     common: Common,
 ) -> int:
     """Show what changed in a run, between locks, or between runs.
@@ -70,19 +78,22 @@ def command(
         raise click.UsageError("too many words: RUN OLD NEW at most; PATHs stand behind `--`")
     if origin and len(words) > 1:
         raise click.UsageError("--origin says what OLD is")
+    if tool and (stat or name_status or common.json):
+        raise click.UsageError("--tool shows it in a window of its own: no --stat, --name-status or --json with it")
     run, old, new = (*words, *(".", "", "")[len(words) :])
-    old, new = _revision(old, run), _revision(new, run)
+    old, new = _side(old, run), _side(new, run)
     old = "origin" if origin else old
     paths = ctx.meta[_PATHS]
     settings = load()
 
-    def work(task: Task) -> DiffResult:
+    def work(task: Task, into: str | None = None) -> DiffResult:
         result = diff(
             task.path,
             old,
             new,
             paths=paths,
-            patch=not name_status,
+            patch=not (name_status or tool),
+            into=into,
             jobs=task.jobs,
             settings=settings,
             progress=task.progress,
@@ -92,13 +103,34 @@ def command(
     def tell(result: DiffResult, console: Console) -> None:
         show(result, console, stat=stat, name_status=name_status)
 
-    return run_each(Verb("diff", work, tell), resolve((run,), (), settings), common)
+    targets = resolve((run,), (), settings)
+    if tool:
+        with TemporaryDirectory(prefix="gitrun-diff-") as top:
+            verb = Verb("diff", lambda task: work(task, top), lambda result, console: _in_tool(result, console, top))
+            return run_each(verb, targets, common)
+    return run_each(Verb("diff", work, tell, paged=True), targets, common)
 
 
-def _revision(word: str, run: str) -> str:
-    """`RUN~1` means a lock of RUN, however RUN was named; `~1` without RUN is the same."""
-    rest = word.removeprefix(run) if run else word
-    return rest if word.startswith(run) and rest[:1] in ("~", "^") else word
+def _in_tool(result: DiffResult, console: Console, top: str) -> None:
+    from gitrun.cli._difftool import show_in_tool
+
+    if result.changes or result.mutable:
+        show_in_tool(top)
+    else:
+        console.note("no differences")
+
+
+def _side(word: str, run: str) -> str:
+    """`RUN~1` means a lock of RUN, however RUN was named, as `~1` does; a Guild run goes by the beginning of its id, too."""
+    name, suffix = _SUFFIX.fullmatch(word).groups()  # type: ignore[union-attr]  # it matches any text
+    if name == run and suffix:
+        return suffix
+    if not _ID.fullmatch(name) or os.path.isdir(name):
+        return word
+    from gitrun.cli._targets import guild_run
+
+    found = guild_run(name)
+    return os.fsdecode(found) + suffix if found else word
 
 
 def show(result: DiffResult, console: Console, *, stat: bool, name_status: bool) -> None:
@@ -137,7 +169,9 @@ def _counts(change: Change) -> list[str | Painted]:
         return [Painted(f"+{change.added_lines:,}", "green"), " ", Painted(f"-{change.deleted_lines:,}", "red")]
     if change.kind in ("modified", "added", "deleted", "mutable"):
         return [f"{change.kind}, {human_size(change.old_size)} -> {human_size(change.new_size)}"]
-    return [change.kind if change.kind == "renamed" else f"{change.kind}, {change.expected} -> {change.actual}"]
+    if change.kind == "renamed":
+        return ["renamed" if change.similarity == _SAME else f"renamed, {change.similarity} % the same"]
+    return [f"{change.kind}, {change.expected} -> {change.actual}"]
 
 
 def _patch(changes: tuple[Change, ...], console: Console) -> None:
@@ -151,16 +185,25 @@ def _patch(changes: tuple[Change, ...], console: Console) -> None:
 
 def _header(change: Change, console: Console) -> None:
     old, new = _quoted(b"a/" + (change.renamed_from or change.path)), _quoted(b"b/" + change.path)
-    console.data(Painted(f"diff {old} {new}", "bold"))
+    if change.kind == "renamed":
+        _rename_header(change, f"{old} {new}", console)
+    else:
+        console.data(Painted(f"diff {old} {new}", "bold"))
     if change.added_lines is not None:
         _file_line(f"--- {old if change.expected else '/dev/null'}", console)
         _file_line(f"+++ {new if change.actual else '/dev/null'}", console)
-        return
-    for sign, told in (("-", change.expected), ("+", change.actual)):
-        if told and change.kind != "renamed":
-            console.data(Painted(f"{sign}{change.kind}: {told}", _COLOURS[sign.encode()]))
-    if change.kind == "renamed":
-        console.data(f"renamed from {display(change.renamed_from)}: {change.actual}")
+    elif change.similarity != _SAME:
+        for sign, told in (("-", change.expected), ("+", change.actual)):
+            if told:
+                console.data(Painted(f"{sign}{change.kind}: {told}", _COLOURS[sign.encode()]))
+
+
+def _rename_header(change: Change, names: str, console: Console) -> None:
+    """As git writes it: patch and `git apply` move the file then."""
+    console.data(Painted(f"diff --git {names}", "bold"))
+    console.data(Painted(f"similarity index {change.similarity}%", "bold"))
+    console.data(Painted(f"rename from {_quoted(change.renamed_from)}", "bold"))
+    console.data(Painted(f"rename to {_quoted(change.path)}", "bold"))
 
 
 def _file_line(line: str, console: Console) -> None:

@@ -15,8 +15,9 @@ from gitrun.results.fork import ForkResult
 @click.command("fork")
 @click.argument("run", metavar="RUN", shell_complete=complete_directories)
 @click.argument("new", metavar="[NEWDIR]", default="", shell_complete=complete_directories)
+@click.option("--inplace", is_flag=True, help="Unlock RUN itself instead: its files will be written over.")
 @common_options
-def command(run: str, new: str, common: Common) -> int:
+def command(run: str, new: str, inplace: bool, common: Common) -> int:
     """Make a new, writable run out of a locked one, which stays as it is.
 
     The fork has the content, permissions and times of RUN's newest lock, shares no file with it (reflinks or copies),
@@ -37,7 +38,7 @@ def command(run: str, new: str, common: Common) -> int:
     settings = load()
 
     def work(task: Task) -> ForkResult:
-        return fork(task.path, new, settings=settings, progress=task.progress)
+        return fork(task.path, new, inplace=inplace, settings=settings, progress=task.progress)
 
     return run_each(Verb("fork", work, show), resolve((run,), (), settings), common)
 
@@ -45,6 +46,10 @@ def command(run: str, new: str, common: Common) -> int:
 def show(result: ForkResult, console: Console) -> None:
     """The new run, and where it came from."""
     told = size(result.files, result.bytes)
+    if result.run == result.origin:
+        console.good(f"unlocked {title(result.path, result.run)}: {told}, writable, to be run again in place")
+        console.notes(result.notes)
+        return
     console.good(f"forked {title(result.path, result.run)} from {short_id(result.origin)}: {told}, writable")
     console.good(f"  {display(result.path)}")
     console.notes(result.notes)

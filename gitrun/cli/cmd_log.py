@@ -53,7 +53,7 @@ def command(runs: tuple[str, ...], stat: bool, max_count: int | None, common: Co
     def tell(result: LogResult, console: Console) -> None:
         show(result, console, stat=stat)
 
-    return run_each(Verb("log", work, tell), resolve(runs, (), settings), common)
+    return run_each(Verb("log", work, tell, paged=True), resolve(runs, (), settings), common)
 
 
 def show(result: LogResult, console: Console, *, stat: bool) -> None:

@@ -8,16 +8,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+from gitrun.comparing import write_sides
 from gitrun.entry import FILE, Entry
 from gitrun.errors import GitrunError, NotLocked, RunNotFound
 from gitrun.guard import guarded
 from gitrun.history import record_at, resolve
-from gitrun.lineage import between
+from gitrun.lineage import between, describe
 from gitrun.lockfile import LockFile
 from gitrun.ops._context import Context, RunArgument, context, inside_run, jobs_or_all
 from gitrun.ops.status import status_here
 from gitrun.progress import SILENT, Progress
 from gitrun.recover import refuse_interrupted
+from gitrun.renames import SAME, Rename, renames
 from gitrun.repo import MAIN, RunRepo
 from gitrun.results.diff import Change, DiffResult
 from gitrun.settings import Settings
@@ -43,6 +45,7 @@ def diff(
     *,
     paths: Sequence[str | bytes] = (),
     patch: bool = True,
+    into: RunArgument | None = None,
     jobs: int = 0,
     settings: Settings | None = None,
     progress: Progress = SILENT,
@@ -51,7 +54,8 @@ def diff(
 
     A side is a revision of the run (`~1`, `locked`, a commit id, `refs/gitrun/locks/<n>`), the path of another run as it
     is now, or such a path with `~N` behind it for a lock of that run.  `paths`, relative to the run, bound what is
-    compared.  Without `patch` no content of changed files is read.  Raises NotLocked, RunNotFound, UsageError, RecordError,
+    compared.  Without `patch` no lines are compared.  With `into`, an empty directory, both sides of each file that changed
+    are written there, below `old` and `new`.  Raises NotLocked, RunNotFound, UsageError, RecordError,
     and SystemFailed or ChangedWhileReading for a run that cannot be read.
     """
     here = context(run, settings)
@@ -60,6 +64,8 @@ def diff(
         sides = reader.side(old or "HEAD"), reader.side(new) if new else reader.on_disk(here)
         changes = list(_changes(*sides, chosen=[inside_run(path) for path in paths]))
         changes = list(_with_lines(changes, *sides)) if patch else changes
+        if into is not None:
+            write_sides(os.fsencode(into), changes, *sides)
     now = status_here(here)
     return DiffResult(
         run=now.run,
@@ -133,36 +139,37 @@ def _changes(old: Side, new: Side, chosen: Sequence[bytes]) -> Iterator[Change]:
     """The differences, sorted by path, a file that only moved told once."""
     was, now = ({entry.path: entry for entry in side.entries} for side in (old, new))
     found = [it for it in between(old.entries, new.entries) if _is_chosen(it.path, chosen)]
-    moved = _moved(
-        [was[it.path] for it in found if it.kind == "deleted"], [now[it.path] for it in found if it.kind == "added"]
+    moved = renames(
+        [was[it.path] for it in found if it.kind == "deleted"],
+        [now[it.path] for it in found if it.kind == "added"],
+        old,
+        new,
     )
-    gone = set(moved.values())
+    gone = {rename.path for rename in moved.values()}
     for it in found:
         if it.kind == "deleted" and it.path in gone:
             continue
-        before = was.get(moved.get(it.path, it.path))
+        before = was.get(moved[it.path].path if it.path in moved else it.path)
         change = Change(
             it.path, it.kind, it.expected, it.actual, old_size=_size(before), new_size=_size(now.get(it.path))
         )
-        if it.path in moved:
-            origin = moved[it.path]
-            change = replace(change, kind="renamed", renamed_from=origin, expected=it.actual)
-            if was[origin].mode != now[it.path].mode:
-                change = replace(change, note=f"its mode, too: {was[origin].mode:04o} -> {now[it.path].mode:04o}")
-        yield change
+        yield _as_renamed(change, before, now[it.path], moved[it.path]) if before and it.path in moved else change
+
+
+def _as_renamed(change: Change, was: Entry, now: Entry, rename: Rename) -> Change:
+    note = "" if was.mode == now.mode else f"its mode, too: {was.mode:04o} -> {now.mode:04o}"
+    return replace(
+        change,
+        kind="renamed",
+        renamed_from=rename.path,
+        similarity=rename.similarity,
+        expected=describe(was, "renamed"),
+        note=note,
+    )
 
 
 def _is_chosen(path: bytes, chosen: Sequence[bytes]) -> bool:
     return not chosen or any(not name or path == name or path.startswith(name + b"/") for name in chosen)
-
-
-def _moved(deleted: Sequence[Entry], added: Sequence[Entry]) -> dict[bytes, bytes]:
-    """New path to old path, of files that have the same bytes under another name."""
-    by_content: dict[str, list[bytes]] = {}
-    for entry in reversed(deleted):
-        if entry.kind == FILE and entry.size:
-            by_content.setdefault(entry.sha256, []).append(entry.path)
-    return {entry.path: by_content[entry.sha256].pop() for entry in added if by_content.get(entry.sha256)}
 
 
 def _size(entry: Entry | None) -> int:
@@ -174,14 +181,19 @@ def _with_lines(changes: Sequence[Change], old: Side, new: Side) -> Iterator[Cha
     was, now = ({entry.path: entry for entry in side.entries} for side in (old, new))
     left = ALL_PATCH_BYTES
     for change in changes:
-        told = _lines(change, (old, was.get(change.path)), (new, now.get(change.path)), min(left, PATCH_BYTES))
+        told = _lines(
+            change,
+            (old, was.get(change.renamed_from or change.path)),
+            (new, now.get(change.path)),
+            min(left, PATCH_BYTES),
+        )
         left -= len(told.patch)
         yield told
 
 
 def _lines(change: Change, old: tuple[Side, Entry | None], new: tuple[Side, Entry | None], limit: int) -> Change:
     entries = [entry for _, entry in (old, new) if entry is not None]
-    if change.kind in ("renamed", "mode", "target") or any(entry.kind != FILE for entry in entries):
+    if change.kind in ("mode", "target") or change.similarity == SAME or any(entry.kind != FILE for entry in entries):
         return change
     if any(entry.size > TEXT_BYTES for entry in entries):
         return replace(change, note=f"larger than {TEXT_BYTES >> 20} MiB: its lines are not compared")

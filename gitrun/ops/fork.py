@@ -6,34 +6,45 @@ import os
 from pathlib import Path
 
 from gitrun.entry import FILE
-from gitrun.errors import Refused, UsageError, system_failed
+from gitrun.errors import NotLocked, Refused, UsageError, system_failed
 from gitrun.forking import Forking, targets
 from gitrun.guard import guarded
 from gitrun.ops._context import Context, RunArgument, context
+from gitrun.ops.unlock import unlock
 from gitrun.progress import SILENT, Progress
 from gitrun.recover import refuse_interrupted
 from gitrun.repo import MAIN, RunRepo, check_owner
 from gitrun.results import UNLOCKED
 from gitrun.results.fork import ForkResult
 from gitrun.settings import Settings
-from gitrun.standing import read_newest
+from gitrun.standing import read_newest, read_standing
 from gitrun.store import Place, default_store, new_run_id, refuse_bad_place
+
+_GIVEN_UP = (
+    "in place: what runs here now writes over the files that were locked, and nothing can be verified until the next lock;"
+    " the old one stays in the history"
+)
+_CHANGED = f"the run had changed under its lock, which `gitrun diff` shows; {_GIVEN_UP}"
 
 
 def fork(
     run: RunArgument,
     new: RunArgument = "",
     *,
+    inplace: bool = False,
     settings: Settings | None = None,
     progress: Progress = SILENT,
 ) -> ForkResult:
     """Makes the run `new` with the content of the newest lock of `run`: writable, unlocked, and sharing no file with it.
 
     Content comes from the store, or from the run where the store cannot give it, checked by SHA-256; the history of the
-    new run goes on from that lock.  A run of a tool that names its runs needs no `new`.  Raises NotLocked, Refused,
-    UsageError, RecordError, SystemFailed; nothing of `new` is there then.
+    new run goes on from that lock.  A run of a tool that names its runs needs no `new`.  With `inplace` the run itself is
+    unlocked instead, and a note says what that gives up.  Raises NotLocked, Refused, UsageError, RecordError,
+    SystemFailed; nothing of `new` is there then.
     """
     here = context(run, settings)
+    if inplace:
+        return _in_place(here, new, progress)
     target = _target(here, new)
     try:
         with guarded(here.place, shared=True):
@@ -43,6 +54,29 @@ def fork(
             return _fork(here, target, progress)
     except OSError as error:
         raise system_failed(error, "fork the run", near=target) from error
+
+
+def _in_place(here: Context, new: RunArgument, progress: Progress) -> ForkResult:
+    if new:
+        raise UsageError("a fork in place has no directory of its own", hint="leave out NEWDIR, or --inplace")
+    with guarded(here.place, shared=True):
+        standing = read_standing(here.again().place)
+    if standing.tag is None:
+        raise NotLocked(
+            "its repository is not here, so that unlocking it would leave no lock behind", path=here.place.run
+        )
+    undone = unlock(here.place.run, settings=here.settings, progress=progress)
+    files = [entry for entry in standing.record.entries if entry.kind == FILE and not entry.created]
+    return ForkResult(
+        run=undone.run,
+        path=undone.path,
+        state=undone.state,
+        origin=undone.run,
+        commit=standing.tag.commit,
+        files=len(files),
+        bytes=sum(entry.size for entry in files),
+        notes=(_CHANGED, *undone.notes) if undone.differences else (_GIVEN_UP, *undone.notes),
+    )
 
 
 def _target(here: Context, new: RunArgument) -> bytes:

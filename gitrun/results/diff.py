@@ -9,12 +9,14 @@ from gitrun.results import Difference, Json, Result, path_json
 
 @dataclass(frozen=True)
 class Change(Difference):
-    """One thing that differs between two sides; `kind` is also `renamed`, for the same bytes under another name."""
+    """One thing that differs between two sides; `kind` is also `renamed`, for much the same bytes under another name."""
 
     old_size: int = 0
     new_size: int = 0
     """Bytes of a file; 0 for what is none, or not there."""
     renamed_from: bytes = b""
+    similarity: int = 0
+    """Of what is renamed: percent of the bytes that stayed; 100 for all."""
     added_lines: int | None = None
     deleted_lines: int | None = None
     """None where lines were not compared: binary, too large, no file, or not asked for."""
@@ -32,7 +34,9 @@ class Change(Difference):
             "deleted_lines": self.deleted_lines,
             "binary": self.binary,
         }
-        return {**told, **path_json(self.renamed_from, "renamed_from")} if self.renamed_from else told
+        if not self.renamed_from:
+            return told
+        return {**told, **path_json(self.renamed_from, "renamed_from"), "similarity": self.similarity}
 
 
 @dataclass(frozen=True, kw_only=True)

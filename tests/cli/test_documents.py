@@ -55,7 +55,7 @@ EXAMPLES: dict[str, Any] = {
         state=results.UNLOCKED,
         old="c" * 40,
         new="",
-        changes=(gitrun.Change(b"a\xff", "renamed", "x", "y", "cut", 1, 2, b"b\xff", 3, 4),),
+        changes=(gitrun.Change(b"a\xff", "renamed", "x", "y", "cut", 1, 2, b"b\xff", 50, 3, 4),),
         mutable=(gitrun.Change(b"a", "mutable", "", "y", binary=True),),
     ),
     "fork": gitrun.ForkResult(

@@ -131,9 +131,10 @@ def recovers(lab: Lab) -> list[str]:
 
 
 FLIPPER = """
-import ctypes, os, random, sys, time
+import ctypes, os, random, signal, sys, time
 libc = ctypes.CDLL(None)
 one, other = map(os.fsencode, sys.argv[1:3])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
 print("ready", flush=True)
 flips = 0
 try:

@@ -58,3 +58,14 @@ def test_a_name_that_is_no_id_is_refused_among_guilds_runs(guild_home: GuildHome
     assert told.code == 2 and "hint" in told.err
     assert not (run.parent / "better-name").exists()
     assert call(guild_home, "fork", run, guild_home.base / "better-name").code == 0
+
+
+def test_diff_takes_the_beginning_of_an_id_for_a_run(guild_home: GuildHome) -> None:
+    run, other = guild_home.run("plain"), guild_home.run("plain-label")
+    assert call(guild_home, "lock", run, other).code == 0
+    told = call(guild_home, "diff", "--json", run.name[:10], other.name[:10]).object
+    assert (told["run"], told["old"]) == (run.name, "")
+    assert ".guild/attrs/id" in {change["path"] for change in told["changes"]}
+    of_a_lock = call(guild_home, "diff", "--json", run.name[:10], other.name[:10] + "~0").object
+    assert of_a_lock["old"] == call(guild_home, "status", "--json", other).object["commit"]
+    assert of_a_lock["changes"] == told["changes"]

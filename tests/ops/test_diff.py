@@ -14,6 +14,7 @@ import pytest
 
 import gitrun
 from gitrun.ops.diff import PATCH_BYTES, TEXT_BYTES, TEXT_LINES
+from gitrun.renames import ALIKE_BYTES
 from tests.ops.runs import LARGE, MODEL, copy, fill, large_object, overwrite, remove, repository_of
 from tests.support.picture import picture
 from tests.support.program import Told, git
@@ -199,6 +200,136 @@ class TestWhat:
         assert (other / "text").read_bytes() == (run / "text").read_bytes()
         assert (other / "config.yaml").read_bytes() == b""
         assert {(other / name).read_bytes() for name in odd} == {b"new\n"}
+
+
+class TestRenames:
+    def test_much_the_same_under_another_name(self, run: Path) -> None:
+        text = "".join(f"line {n}\n" for n in range(100))
+        (run / "sub" / "old.txt").write_text(text)
+        (run / "other.txt").write_text("nothing\nof\nthis\n")
+        gitrun.lock(run)
+        gitrun.unlock(run)
+        (run / "sub" / "old.txt").unlink()
+        (run / "other.txt").unlink()
+        (run / "new.txt").write_text(text.replace("line 5\n", "line five\n"))
+        changes = {change.path: change for change in gitrun.diff(run).changes}
+        assert {path: change.kind for path, change in changes.items()} == {
+            b"new.txt": "renamed",
+            b"other.txt": "deleted",
+        }
+        renamed = changes[b"new.txt"]
+        assert renamed.renamed_from == b"sub/old.txt" and 95 <= renamed.similarity < 100
+        assert (renamed.added_lines, renamed.deleted_lines) == (1, 1)
+        assert renamed.expected != renamed.actual
+
+    def test_git_judges_alike(self, run: Path) -> None:
+        """Names and scores are those of `git diff --find-renames`, give or take how it counts pieces of lines."""
+        for size in (20, 60, 100):
+            (run / f"old{size}").write_text("".join(f"{size} line {n}\n" for n in range(size)))
+        gitrun.lock(run)
+        gitrun.unlock(run)
+        for size, kept in ((20, 19), (60, 50), (100, 30)):
+            (run / f"old{size}").unlink()
+            lines = [f"{size} line {n}\n" if n < kept else f"wholly different {n * n}\n" for n in range(size)]
+            (run / f"new{size}").write_text("".join(lines))
+        gitrun.lock(run)
+        theirs = {}
+        for line in git(repository_of(run), "diff", "-M", "--name-status", "main~1", "main").splitlines():
+            status, *names = line.split("\t")
+            if status.startswith("R"):
+                theirs[tuple(map(str.encode, names))] = int(status[1:])
+        ours = {(it.renamed_from, it.path): it.similarity for it in gitrun.diff(run, "~1").changes if it.similarity}
+        assert ours.keys() == theirs.keys() == {(b"old20", b"new20"), (b"old60", b"new60")}
+        assert all(abs(ours[pair] - theirs[pair]) <= 3 for pair in ours)
+
+    def test_the_likest_wins_and_no_file_became_two(self, run: Path) -> None:
+        text = [f"line {n}\n" for n in range(50)]
+        (run / "old").write_text("".join(text))
+        gitrun.lock(run)
+        gitrun.unlock(run)
+        (run / "old").unlink()
+        (run / "near").write_text("".join([*text, "more\n"]))
+        (run / "far").write_text("".join(text[:30]))
+        changes = {change.path: change.kind for change in gitrun.diff(run).changes}
+        assert changes == {b"near": "renamed", b"far": "added"}
+
+    @pytest.mark.parametrize("size", [ALIKE_BYTES, ALIKE_BYTES + 1])
+    def test_large_files_count_only_with_the_same_bytes(self, run: Path, size: int) -> None:
+        (run / "old").write_bytes(b"x" * size)
+        gitrun.lock(run)
+        gitrun.unlock(run)
+        (run / "old").unlink()
+        (run / "new").write_bytes(b"x" * (size - 1) + b"y")
+        kinds_ = {change.path: change.kind for change in gitrun.diff(run).changes}
+        renamed = {b"new": "renamed"}
+        assert kinds_ == (renamed if size == ALIKE_BYTES else {b"new": "added", b"old": "deleted"})
+
+    @pytest.mark.parametrize("tool", [["patch", "-p1"], ["git", "apply", "-p1"]], ids=["patch", "git"])
+    def test_patch_and_git_move_the_file(self, run: Path, tmp_path: Path, tool: list[str]) -> None:
+        lines = [f"{n}\n" for n in range(30)]
+        (run / "two words").write_text("".join(lines))
+        (run / "same").write_text("the same\n" * 9)
+        gitrun.lock(run)
+        other = copy(run, tmp_path / "applied")
+        gitrun.unlock(run)
+        os.rename(run / "two words", run / "sub" / "three words")
+        os.rename(run / "same", run / "sub" / "as-before")
+        (run / "sub" / "three words").write_text("".join(["first\n", *lines[1:]]))
+        told = program("diff", run)
+        subprocess.run(["chmod", "-R", "u+w", other], check=True)
+        (other / ".git").unlink()
+        subprocess.run(tool, cwd=other, input=told.out.encode(), check=True, capture_output=True)
+        assert (other / "sub" / "three words").read_text() == (run / "sub" / "three words").read_text()
+        assert (other / "sub" / "as-before").exists() and not (other / "two words").exists()
+
+
+class TestTool:
+    @pytest.fixture(autouse=True)
+    def _tool(self, tmp_path: Path) -> None:
+        """A tool that notes what it was given, and tries to change it."""
+        script = tmp_path / "tool"
+        script.write_text(
+            f'#!/bin/sh\necho "$1 $2" >>{tmp_path}/seen\ncat "$1" >>{tmp_path}/old\ncat "$2" >>{tmp_path}/new\n'
+            'chmod u+w "$2"; echo scribble >>"$2"\n'
+        )
+        script.chmod(0o755)
+        for key, value in {"diff.tool": "mine", "difftool.mine.cmd": f'{script} "$LOCAL" "$REMOTE"'}.items():
+            subprocess.run(["git", "config", "--global", key, value], check=True)
+
+    def test_the_tool_gets_both_sides_of_what_differs(self, restarted: Path, tmp_path: Path) -> None:
+        before = picture(restarted)
+        assert program("diff", "--tool", restarted, "~1").code == 0
+        seen = (tmp_path / "seen").read_text().splitlines()
+        assert "old/config.yaml new/config.yaml" in seen and not any("sub/renamed" in line for line in seen)
+        assert b"lr: 0.1\n" in (tmp_path / "old").read_bytes() and b"lr: 0.2\n" in (tmp_path / "new").read_bytes()
+        assert MODEL in (tmp_path / "old").read_bytes() and MODEL[::-1] in (tmp_path / "new").read_bytes()
+        assert picture(restarted) == before and gitrun.verify(restarted)
+
+    def test_an_unlocked_run_is_not_changed_either(self, restarted: Path, tmp_path: Path) -> None:
+        gitrun.unlock(restarted)
+        before = picture(restarted)
+        assert program("diff", "--tool", "--exit-code", restarted, "~1", "--", "config.yaml").code == 4
+        assert (tmp_path / "seen").read_text() == "old/config.yaml new/config.yaml\n"
+        assert picture(restarted) == before
+
+    def test_nothing_is_left_behind(self, restarted: Path, tmp_path: Path) -> None:
+        (tmp_path / "tmp").mkdir()
+        program("diff", "--tool", restarted, "~1", env={**os.environ, "TMPDIR": str(tmp_path / "tmp")})
+        assert (tmp_path / "seen").exists() and not list((tmp_path / "tmp").iterdir())
+
+    def test_a_tool_that_is_missing(self, restarted: Path) -> None:
+        subprocess.run(["git", "config", "--global", "difftool.mine.cmd", "/nonexistent/tool"], check=True)
+        told = program("diff", "--tool", restarted, "~1")
+        assert told.code == 7 and "hint: git config --global diff.tool" in told.err
+
+    def test_no_differences_start_no_tool(self, run: Path, tmp_path: Path) -> None:
+        gitrun.lock(run)
+        assert program("diff", "--tool", run).code == 0
+        assert not (tmp_path / "seen").exists()
+
+    @pytest.mark.parametrize("option", ["--json", "--stat", "--name-status"])
+    def test_what_does_not_go_with_it(self, run: Path, call: Call, option: str) -> None:
+        assert call("diff", "--tool", option, run).code == 2
 
 
 class TestBounds:

@@ -321,3 +321,39 @@ def test_root_forks_for_the_user(users_run: Path, call: Call) -> None:
     assert len(owners) == 1
     time.sleep(0.05)
     assert program("lock", new, user=True).code == 0
+
+
+class TestInPlace:
+    def test_the_run_itself_is_writable_and_its_lock_stays_in_the_history(self, run: Path, call: Call) -> None:
+        gitrun.lock(run)
+        commit = gitrun.status(run).commit
+        told = call("fork", "--inplace", run)
+        assert told.code == 0 and "writes over the files that were locked" in told.err
+        assert gitrun.status(run).state == "unlocked" and os.access(run / "config.yaml", os.W_OK)
+        (run / "config.yaml").write_bytes(b"lr: 9\n")
+        assert gitrun.diff(run).old == commit and len(gitrun.diff(run).changes) == 1
+
+    def test_its_result(self, run: Path) -> None:
+        locked = gitrun.lock(run)
+        told = gitrun.fork(run, inplace=True)
+        assert (told.run, told.origin, told.commit, told.files) == (locked.run, locked.run, locked.commit, locked.files)
+
+    def test_what_had_changed_under_the_lock_is_said(self, run: Path) -> None:
+        gitrun.lock(run)
+        overwrite(run / "config.yaml", b"lr: 9\n")
+        assert "had changed under its lock" in gitrun.fork(run, inplace=True).notes[0]
+
+    def test_a_new_directory_makes_no_sense_with_it(self, run: Path, new: Path, call: Call) -> None:
+        gitrun.lock(run)
+        assert call("fork", "--inplace", run, new).code == 2
+        assert gitrun.verify(run) and not new.exists()
+
+    def test_never_locked(self, run: Path, call: Call) -> None:
+        assert call("fork", "--inplace", run).code == 3
+
+    def test_a_copy_without_its_repository_stays_locked(self, run: Path, tmp_path: Path, call: Call) -> None:
+        gitrun.lock(run)
+        (tmp_path / "alone").mkdir()
+        alone = copy(run, tmp_path / "alone" / "train")
+        assert call("fork", "--inplace", alone).code == 3
+        assert (alone / ".gitrun.lock").exists()
