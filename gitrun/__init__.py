@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from gitrun.ops.fork import fork
     from gitrun.ops.fsck import fsck
     from gitrun.ops.gc import gc
+    from gitrun.ops.import_run import import_run
     from gitrun.ops.lock import lock
     from gitrun.ops.log import log
     from gitrun.ops.path import path
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from gitrun.results.fork import ForkResult
     from gitrun.results.fsck import Finding, FsckResult
     from gitrun.results.gc import GcResult
+    from gitrun.results.import_run import ImportResult
     from gitrun.results.lock import LockResult
     from gitrun.results.log import LockedAt, LogResult
     from gitrun.results.restore import RestoreResult
@@ -78,6 +80,7 @@ __all__ = [
     "FsckResult",
     "GcResult",
     "GitrunError",
+    "ImportResult",
     "Interrupted",
     "LockFileInvalid",
     "LockResult",
@@ -111,6 +114,7 @@ __all__ = [
     "fork",
     "fsck",
     "gc",
+    "import_run",
     "lock",
     "log",
     "path",
@@ -121,9 +125,29 @@ __all__ = [
 ]
 
 _VERBS = frozenset(
-    {"diff", "export", "fork", "fsck", "gc", "lock", "log", "path", "restore", "status", "unlock", "verify"}
+    {
+        "diff",
+        "export",
+        "fork",
+        "fsck",
+        "gc",
+        "import_run",
+        "lock",
+        "log",
+        "path",
+        "restore",
+        "status",
+        "unlock",
+        "verify",
+    }
 )
-_VALUES = {"Change": "results.diff", "Difference": "results", "Finding": "results.fsck", "LockedAt": "results.log"}
+_VALUES = {
+    "ImportResult": "results.import_run",
+    "Change": "results.diff",
+    "Difference": "results",
+    "Finding": "results.fsck",
+    "LockedAt": "results.log",
+}
 
 
 def __getattr__(name: str) -> object:

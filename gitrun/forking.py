@@ -21,6 +21,7 @@ from gitrun.fsio import (
     make_directories,
     opened,
     remove_file,
+    remove_sealed_tree,
     remove_tree,
     sync_directory,
     write_all,
@@ -65,7 +66,7 @@ class Forking:
 
     def run(self) -> Place:
         """The new run's place; nothing of it is there after a failure.  Raises RecordError, SystemFailed, OSError."""
-        _remove_built(self._building)
+        remove_sealed_tree(self._building)
         _remove_unfinished(self._fork)
         place: Place | None = None
         try:
@@ -75,7 +76,7 @@ class Forking:
             os.rename(self._building, place.run)
         except BaseException:  # ^C too
             with suppress(OSError):
-                _remove_built(self._building)
+                remove_sealed_tree(self._building)
                 if place is not None and place.repository is not None:
                     remove_tree(place.repository)
                     store.prune(place.store)
@@ -162,15 +163,6 @@ def _objects(repository: bytes) -> Iterator[bytes]:
                 path = os.path.join(directory, name)
                 if not name.startswith(TEMPORARY) and os.path.relpath(directory, repository) != b"objects/info":
                     yield os.path.relpath(path, repository)
-
-
-def _remove_built(top: bytes) -> None:
-    """Removes a run that is not in its place yet, with its read-only directories."""
-    for directory, names, _ in os.walk(top):
-        for path in (os.path.join(directory, name) for name in names):
-            if not os.path.islink(path):
-                os.chmod(path, 0o700)
-    remove_tree(top)
 
 
 def _remove_unfinished(fork: Place) -> None:

@@ -243,5 +243,16 @@ def remove_tree(top: Path) -> None:
     os.rmdir(top)
 
 
+def remove_sealed_tree(top: Path) -> None:
+    """Removes a run that gitrun itself has just made, with its read-only directories; nothing there is fine."""
+    for directory, names, _ in os.walk(top):
+        for path in (os.path.join(directory, name) for name in names):
+            if not os.path.islink(path):
+                os.chmod(path, 0o700)
+    if os.path.lexists(top):
+        os.chmod(top, 0o700)
+    remove_tree(top)
+
+
 def _raise(error: OSError) -> None:
     raise error

@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from hashlib import sha256
+from typing import Self
 
 from gitrun.compare import sealed_xattrs
 from gitrun.copying import copy_hashing
@@ -24,40 +26,25 @@ from gitrun.walk import read_xattrs
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _KIND_BITS = {FIFO: stat.S_IFIFO, SOCKET: stat.S_IFSOCK, "c": stat.S_IFCHR, "b": stat.S_IFBLK}
-_ITEM = b"item"
+ITEM = b"item"
+"""What an entry is called while it is made."""
 
 
-class Rebuilder:
-    """Writes into one run while it is open; use it in a `with` block.
+class Builder(ABC):
+    """Writes entries into one run while it is open; use it in a `with` block.  Where content comes from, others know.
 
     `sealed` says whether entries get the permission bits of a locked run or their own.  `owner` is the user and group
-    that root works for: everything restored is theirs before it gets any permission bit, setuid above all.  `source` is
-    a run whose own files serve where the store has none or a damaged one.
+    that root works for: everything restored is theirs before it gets any permission bit, setuid above all.
     """
 
-    def __init__(
-        self,
-        run: bytes,
-        repo: RunRepo,
-        commit: str,
-        *,
-        sealed: bool,
-        owner: tuple[int, int] | None,
-        advance: Callable[[int], None],
-        source: bytes | None = None,
-    ) -> None:
+    def __init__(self, run: bytes, *, sealed: bool, owner: tuple[int, int] | None) -> None:
         self._run = run
-        self._source = source
         self._owner = owner
-        self._repo = repo
-        self._commit = commit
         self._sealed = sealed
-        self._advance = advance
-        self._blobs: dict[bytes, str] | None = None
         self._links: dict[int, bytes] = {}
         """For each group of hard links a path that is whole."""
 
-    def __enter__(self) -> Rebuilder:
+    def __enter__(self) -> Self:
         self._beneath = Beneath(self._run)
         root = self._beneath.directory(ROOT)
         remove_leftovers(self._run, root)
@@ -84,12 +71,12 @@ class Rebuilder:
                 return
             self._stage(entry)
             parent, name = self._beneath.parent(entry.path)
-            os.rename(_ITEM, name, src_dir_fd=self._staging, dst_dir_fd=parent)
+            os.rename(ITEM, name, src_dir_fd=self._staging, dst_dir_fd=parent)
         except OSError as error:
             raise system_failed(error, "restore it", full_path(self._run, entry.path)) from error
         finally:
             with suppress(FileNotFoundError):
-                os.unlink(_ITEM, dir_fd=self._staging)
+                os.unlink(ITEM, dir_fd=self._staging)
 
     def _make_directory(self, entry: Entry) -> None:
         parent, name = self._beneath.parent(entry.path)
@@ -104,23 +91,23 @@ class Rebuilder:
     def _stage(self, entry: Entry) -> None:
         if entry.hardlink in self._links and entry.hardlink:
             parent, name = self._beneath.parent(self._links[entry.hardlink])
-            os.link(name, _ITEM, src_dir_fd=parent, dst_dir_fd=self._staging, follow_symlinks=False)
+            os.link(name, ITEM, src_dir_fd=parent, dst_dir_fd=self._staging, follow_symlinks=False)
             return
         if entry.kind == SYMLINK:
-            os.symlink(entry.target, _ITEM, dir_fd=self._staging)
-            self._give_away(_ITEM, self._staging)
-            os.utime(_ITEM, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=self._staging, follow_symlinks=False)
+            os.symlink(entry.target, ITEM, dir_fd=self._staging)
+            self._give_away(ITEM, self._staging)
+            os.utime(ITEM, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=self._staging, follow_symlinks=False)
         elif entry.kind == FILE:
             self._stage_file(entry)
         else:
-            os.mknod(_ITEM, _KIND_BITS[entry.kind] | 0o600, os.makedev(*(entry.device or (0, 0))), dir_fd=self._staging)
-            self._give_away(_ITEM, self._staging)
-            os.chmod(_ITEM, entry.mode, dir_fd=self._staging)
-            os.utime(_ITEM, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=self._staging)
+            os.mknod(ITEM, _KIND_BITS[entry.kind] | 0o600, os.makedev(*(entry.device or (0, 0))), dir_fd=self._staging)
+            self._give_away(ITEM, self._staging)
+            os.chmod(ITEM, entry.mode, dir_fd=self._staging)
+            os.utime(ITEM, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=self._staging)
 
     def _stage_file(self, entry: Entry) -> None:
-        with opened(_ITEM, os.O_RDWR | os.O_CREAT | os.O_EXCL, dir_fd=self._staging) as fd:
-            self._fill(fd, entry)
+        self._stage_content(entry)
+        with opened(ITEM, os.O_RDWR, dir_fd=self._staging) as fd:
             if self._owner is not None:
                 os.fchown(fd, *self._owner)
             self._dress(fd, entry)
@@ -128,73 +115,9 @@ class Rebuilder:
         if entry.hardlink:
             self._links[entry.hardlink] = entry.path
 
-    def _fill(self, fd: int, entry: Entry) -> None:
-        try:
-            if entry.storage == BLOB:
-                self._write_blob(fd, entry)
-            else:
-                self._copy_object(fd, entry)
-        except (ObjectMissing, ObjectCorrupt):
-            if self._source is None or not self._copy_from(self._source, fd, entry):
-                raise
-
-    def _copy_from(self, run: bytes, fd: int, entry: Entry) -> bool:
-        """Whether the file of that run still has the bytes that were locked; then `fd` has them too."""
-        os.ftruncate(fd, 0)
-        os.lseek(fd, 0, os.SEEK_SET)
-        with suppress(FileNotFoundError, NotADirectoryError), Beneath(run) as beneath:
-            source = beneath.open(entry.path)
-            try:
-                is_file = stat.S_ISREG(os.fstat(source).st_mode)
-                return is_file and copy_hashing(source, fd, advance=self._advance).sha256 == entry.sha256
-            finally:
-                os.close(source)
-        return False
-
-    def _write_blob(self, fd: int, entry: Entry) -> None:
-        data = self._repo.read(self._blob_of(entry), "blob")
-        if sha256(data).hexdigest() != entry.sha256:
-            raise self._corrupt(entry, sha256(data).hexdigest())
-        write_all(fd, data)
-        self._advance(len(data))
-
-    def _blob_of(self, entry: Entry) -> str:
-        if self._blobs is None:
-            self._blobs = self._repo.blobs(self._commit)
-        oid = self._blobs.get(entry.tree_path or entry.path)
-        if oid is None:
-            raise ObjectMissing("the commit does not hold this file", path=self._full(entry), hint="gitrun fsck")
-        return oid
-
-    def _copy_object(self, fd: int, entry: Entry) -> None:
-        if entry.storage == NOT_STORED:
-            raise ObjectMissing(
-                "its content was never stored (it was locked with --link none)",
-                path=self._full(entry),
-                hint=f"bring a copy with sha256 {entry.sha256}",
-            )
-        try:
-            with opened(self._repo.object_path(entry.sha256)) as stored:
-                if not stat.S_ISREG(os.fstat(stored).st_mode):
-                    raise self._corrupt(entry, "something that is not a file")
-                copied = copy_hashing(stored, fd, advance=self._advance)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise ObjectMissing(
-                f"its LFS object {entry.sha256} is missing", path=self._full(entry), hint="gitrun fsck --repair"
-            ) from error
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO):
-                raise self._corrupt(entry, "something that is not a file") from error
-            raise
-        if copied.sha256 != entry.sha256:
-            raise self._corrupt(entry, copied.sha256)
-
-    def _corrupt(self, entry: Entry, seen: str) -> ObjectCorrupt:
-        return ObjectCorrupt(
-            f"the stored copy is damaged: sha256 {entry.sha256} expected, {seen} seen",
-            path=self._full(entry),
-            hint="gitrun fsck --repair",
-        )
+    @abstractmethod
+    def _stage_content(self, entry: Entry) -> None:
+        """Makes the file ITEM in the staging directory with the content of `entry`."""
 
     def _dress(self, fd: int, entry: Entry) -> None:
         """Attributes, permission bits and times, in the order in which the one does not undo the other."""
@@ -276,6 +199,103 @@ class Rebuilder:
 
     def _full(self, entry: Entry) -> bytes:
         return full_path(self._run, entry.path) if entry.path else self._run
+
+
+class Rebuilder(Builder):
+    """Builds out of a run's repository.
+
+    `source` is a run whose own files serve where the store has none or a damaged one; `advance` hears of bytes.
+    """
+
+    def __init__(
+        self,
+        run: bytes,
+        repo: RunRepo,
+        commit: str,
+        *,
+        sealed: bool,
+        owner: tuple[int, int] | None,
+        advance: Callable[[int], None],
+        source: bytes | None = None,
+    ) -> None:
+        super().__init__(run, sealed=sealed, owner=owner)
+        self._source = source
+        self._repo = repo
+        self._commit = commit
+        self._advance = advance
+        self._blobs: dict[bytes, str] | None = None
+
+    def _stage_content(self, entry: Entry) -> None:
+        with opened(ITEM, os.O_RDWR | os.O_CREAT | os.O_EXCL, dir_fd=self._staging) as fd:
+            self._fill(fd, entry)
+
+    def _fill(self, fd: int, entry: Entry) -> None:
+        try:
+            if entry.storage == BLOB:
+                self._write_blob(fd, entry)
+            else:
+                self._copy_object(fd, entry)
+        except (ObjectMissing, ObjectCorrupt):
+            if self._source is None or not self._copy_from(self._source, fd, entry):
+                raise
+
+    def _copy_from(self, run: bytes, fd: int, entry: Entry) -> bool:
+        """Whether the file of that run still has the bytes that were locked; then `fd` has them too."""
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+        with suppress(FileNotFoundError, NotADirectoryError), Beneath(run) as beneath:
+            source = beneath.open(entry.path)
+            try:
+                is_file = stat.S_ISREG(os.fstat(source).st_mode)
+                return is_file and copy_hashing(source, fd, advance=self._advance).sha256 == entry.sha256
+            finally:
+                os.close(source)
+        return False
+
+    def _write_blob(self, fd: int, entry: Entry) -> None:
+        data = self._repo.read(self._blob_of(entry), "blob")
+        if sha256(data).hexdigest() != entry.sha256:
+            raise self._corrupt(entry, sha256(data).hexdigest())
+        write_all(fd, data)
+        self._advance(len(data))
+
+    def _blob_of(self, entry: Entry) -> str:
+        if self._blobs is None:
+            self._blobs = self._repo.blobs(self._commit)
+        oid = self._blobs.get(entry.tree_path or entry.path)
+        if oid is None:
+            raise ObjectMissing("the commit does not hold this file", path=self._full(entry), hint="gitrun fsck")
+        return oid
+
+    def _copy_object(self, fd: int, entry: Entry) -> None:
+        if entry.storage == NOT_STORED:
+            raise ObjectMissing(
+                "its content was never stored (it was locked with --link none)",
+                path=self._full(entry),
+                hint=f"bring a copy with sha256 {entry.sha256}",
+            )
+        try:
+            with opened(self._repo.object_path(entry.sha256)) as stored:
+                if not stat.S_ISREG(os.fstat(stored).st_mode):
+                    raise self._corrupt(entry, "something that is not a file")
+                copied = copy_hashing(stored, fd, advance=self._advance)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ObjectMissing(
+                f"its LFS object {entry.sha256} is missing", path=self._full(entry), hint="gitrun fsck --repair"
+            ) from error
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO):
+                raise self._corrupt(entry, "something that is not a file") from error
+            raise
+        if copied.sha256 != entry.sha256:
+            raise self._corrupt(entry, copied.sha256)
+
+    def _corrupt(self, entry: Entry, seen: str) -> ObjectCorrupt:
+        return ObjectCorrupt(
+            f"the stored copy is damaged: sha256 {entry.sha256} expected, {seen} seen",
+            path=self._full(entry),
+            hint="gitrun fsck --repair",
+        )
 
 
 def open_directories(run: bytes, paths: Iterable[bytes]) -> list[bytes]:

@@ -31,6 +31,7 @@ VERBS = {
     "diff": ("cmd_diff", "Show what changed in a run, between locks, or between runs."),
     "fork": ("cmd_fork", "Make a new, writable run out of a locked one, which stays."),
     "export": ("cmd_export", "Write a lock out: as a bag, a tar archive, a sum list, JSON."),
+    "import": ("cmd_import", "Make a locked run out of a bag or a tar archive."),
     "restore": ("cmd_restore", "Put back what differs from the lock, or a whole run that is gone."),
     "fsck": ("cmd_fsck", "Check, and repair, the stored copies of runs."),
     "gc": ("cmd_gc", "Drop what nothing uses from stores."),

@@ -60,10 +60,11 @@ def lock(
             return _already(here, wanted, progress)
         _refuse_stray_lock_file(here)
         _refuse_active(here, force)
-        return _new(here, wanted, progress)
+        return lock_new(here, wanted, progress)
 
 
-def _new(here: Context, wanted: Wanted, progress: Progress) -> LockResult:
+def lock_new(here: Context, wanted: Wanted, progress: Progress) -> LockResult:
+    """Locks a run that is not locked, and that nobody else works on; the caller holds its guard.  Raises as `lock` does."""
     place = here.place if here.place.repository else store.with_repository(here.place)
     mutable = here.layout.mutable(here.directory)
     made = Making(place, here.label, here.layout.NAME, mutable, wanted, here.settings, progress).run()

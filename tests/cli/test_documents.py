@@ -61,6 +61,7 @@ EXAMPLES: dict[str, Any] = {
     "fork": gitrun.ForkResult(
         **WHERE, state=results.UNLOCKED, origin="run-11111111", commit="c" * 40, files=1, bytes=2
     ),
+    "import": gitrun.ImportResult(**WHERE, **LOCK, state=results.LOCKED, source=b"/x\xff.tar"),
     "export": gitrun.ExportResult(
         **WHERE, state=results.LOCKED, destination=b"/x\xff.tar", format="tar", commit="c" * 40, files=1, bytes=2
     ),

@@ -9,6 +9,7 @@ import pytest
 from tests.guild.test_locking import call
 from tests.support.guild import FINISHED, GuildHome
 from tests.support.picture import picture
+from tests.support.users import give
 
 
 def forked(home: GuildHome, run: Path) -> Path:
@@ -69,3 +70,18 @@ def test_diff_takes_the_beginning_of_an_id_for_a_run(guild_home: GuildHome) -> N
     of_a_lock = call(guild_home, "diff", "--json", run.name[:10], other.name[:10] + "~0").object
     assert of_a_lock["old"] == call(guild_home, "status", "--json", other).object["commit"]
     assert of_a_lock["changes"] == told["changes"]
+
+
+def test_an_exported_run_is_guilds_own_again_in_another_home(guild_home: GuildHome) -> None:
+    run = guild_home.run("pipeline")
+    assert call(guild_home, "lock", run).code == 0
+    archive = guild_home.base / "run.tar"
+    assert call(guild_home, "export", "--format", "tar", run, archive).code == 0
+    there = guild_home.base / "other" / "runs"
+    there.mkdir(parents=True)
+    give(there.parent)
+    told = call(guild_home, "import", "--json", archive, there / run.name)
+    assert told.code == 0, told.err
+    assert told.object["run"] == run.name
+    shown = guild_home.guild("-H", there.parent, "runs", "info").stdout
+    assert f"id: {run.name}" in shown and "status: completed" in shown
