@@ -88,6 +88,27 @@ def copy_hashing(
     return result._replace(linked=linked)
 
 
+def copy_checking(source_fd: int, target_fd: int, *, advance: Callable[[int], None] = SILENT.advance) -> str:
+    """Does what `copy_hashing` does, for who knows the BLAKE3 digest already, which it returns: in half the time.
+
+    While one thread reads and hashes a block, the other one writes the block before.
+    """
+    if reflink(source_fd, target_fd):
+        digest = blake3_file(target_fd, threads=2, advance=advance)
+    else:
+        blake, size = blake3(), 0
+        with _Target(target_fd) as target, _Worker() as worker:
+            for piece in _pieces(source_fd, _ring(worker), _fill_and_read_ahead):
+                worker.begin(partial(target.write, piece))
+                blake.update(piece.data)
+                size += len(piece.data)
+                advance(len(piece.data))
+        os.ftruncate(target_fd, size)
+        digest = blake.hexdigest()
+    os.fsync(target_fd)
+    return digest
+
+
 def hash_file(source_fd: int, *, advance: Callable[[int], None] = SILENT.advance) -> tuple[str, str]:
     """The SHA-256 and BLAKE3 hex digests of a whole file; `advance` hears of bytes, on the calling thread."""
     return _hash_both(source_fd, advance)[:2]

@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import Self
 
 from gitrun.compare import sealed_xattrs
-from gitrun.copying import copy_hashing
+from gitrun.copying import copy_checking, hash_file
 from gitrun.entry import BLOB, DIRECTORY, FIFO, FILE, NOT_STORED, ROOT, SOCKET, SYMLINK, Entry, full_path
 from gitrun.errors import ObjectCorrupt, ObjectMissing, SystemFailed, system_failed
 from gitrun.fsio import Beneath, opened, remove_tree, write_all
@@ -247,7 +247,7 @@ class Rebuilder(Builder):
             source = beneath.open(entry.path)
             try:
                 is_file = stat.S_ISREG(os.fstat(source).st_mode)
-                return is_file and copy_hashing(source, fd, advance=self._advance).sha256 == entry.sha256
+                return is_file and copy_checking(source, fd, advance=self._advance) == entry.blake3
             finally:
                 os.close(source)
         return False
@@ -278,7 +278,7 @@ class Rebuilder(Builder):
             with opened(self._repo.object_path(entry.sha256)) as stored:
                 if not stat.S_ISREG(os.fstat(stored).st_mode):
                     raise self._corrupt(entry, "something that is not a file")
-                copied = copy_hashing(stored, fd, advance=self._advance)
+                digest = copy_checking(stored, fd, advance=self._advance)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ObjectMissing(
                 f"its LFS object {entry.sha256} is missing", path=self._full(entry), hint="gitrun fsck --repair"
@@ -287,8 +287,8 @@ class Rebuilder(Builder):
             if error.errno in (errno.ELOOP, errno.ENXIO):
                 raise self._corrupt(entry, "something that is not a file") from error
             raise
-        if copied.sha256 != entry.sha256:
-            raise self._corrupt(entry, copied.sha256)
+        if digest != entry.blake3:
+            raise self._corrupt(entry, hash_file(fd)[0])
 
     def _corrupt(self, entry: Entry, seen: str) -> ObjectCorrupt:
         return ObjectCorrupt(

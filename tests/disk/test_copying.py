@@ -21,6 +21,7 @@ from blake3 import blake3
 
 from gitrun import copying
 from gitrun.errors import SystemFailed
+from tests.support.mounts import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -354,6 +355,58 @@ class TestChangingSource:
             assert copying.hash_file(file.fileno(), advance=lambda _: os.truncate(source, 7)) == digests(
                 noise(5 * BLOCK + 4097)[:BLOCK]
             )
+
+
+class TestCopyChecking:
+    @pytest.mark.parametrize("size", SIZES)
+    def test_same_bytes_and_digest(self, tmp_path: Path, target: Path, size: int) -> None:
+        source, data = tmp_path / "source", noise(size)
+        source.write_bytes(data)
+        heard: list[int] = []
+        with opened(source, target) as (source_fd, target_fd):
+            os.lseek(source_fd, size // 2, os.SEEK_SET)
+            assert copying.copy_checking(source_fd, target_fd, advance=heard.append) == digests(data)[1]
+        assert target.read_bytes() == data and sum(heard) == size
+
+    def test_holes_are_kept(self, tmp_path: Path, target: Path) -> None:
+        source = tmp_path / "source"
+        sparse(source)
+        with opened(source, target) as (source_fd, target_fd):
+            assert copying.copy_checking(source_fd, target_fd) == digests(source.read_bytes())[1]
+        assert target.read_bytes() == source.read_bytes()
+        assert target.stat().st_blocks * 512 < 8 * MIB
+
+    @pytest.mark.parametrize("how", ["grow", "shrink"])
+    def test_the_digest_is_that_of_the_copy_whatever_happens_to_the_source(
+        self, source: Path, target: Path, how: str
+    ) -> None:
+        def change(_: int) -> None:
+            os.truncate(source, BLOCK + 9 if how == "shrink" else source.stat().st_size + BLOCK)
+
+        with opened(source, target) as (source_fd, target_fd):
+            digest = copying.copy_checking(source_fd, target_fd, advance=change)
+        assert digest == digests(target.read_bytes())[1] != digests(noise(5 * BLOCK + 4097))[1]
+
+    def test_a_full_disk(self, source: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Also when it is the last block that has no room, for which nobody waits any more."""
+        real = os.pwrite
+
+        def write(fd: int, data: bytes, offset: int) -> int:
+            if offset >= 5 * BLOCK:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(fd, data, offset)
+
+        monkeypatch.setattr(os, "pwrite", write)
+        with opened(source, target) as (source_fd, target_fd), pytest.raises(OSError, match="No space"):
+            copying.copy_checking(source_fd, target_fd)
+
+    def test_a_reflink(self, tmp_path: Path) -> None:
+        with mounted("btrfs", tmp_path) as place:
+            data = noise(3 * BLOCK)
+            (place / "source").write_bytes(data)
+            with opened(place / "source", place / "target") as (source_fd, target_fd):
+                assert copying.copy_checking(source_fd, target_fd) == digests(data)[1]
+            assert (place / "target").read_bytes() == data
 
 
 class TestHash:
