@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from gitrun.ops.fork import fork
     from gitrun.ops.fsck import fsck
     from gitrun.ops.gc import gc
+    from gitrun.ops.guild_hook import guild_hook
     from gitrun.ops.import_run import import_run
     from gitrun.ops.lock import lock
     from gitrun.ops.log import log
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from gitrun.results.fork import ForkResult
     from gitrun.results.fsck import Finding, FsckResult
     from gitrun.results.gc import GcResult
+    from gitrun.results.guild_hook import GuildHookResult
     from gitrun.results.import_run import ImportResult
     from gitrun.results.lock import LockResult
     from gitrun.results.log import LockedAt, LogResult
@@ -80,6 +82,7 @@ __all__ = [
     "FsckResult",
     "GcResult",
     "GitrunError",
+    "GuildHookResult",
     "ImportResult",
     "Interrupted",
     "LockFileInvalid",
@@ -114,6 +117,7 @@ __all__ = [
     "fork",
     "fsck",
     "gc",
+    "guild_hook",
     "import_run",
     "lock",
     "log",
@@ -146,6 +150,7 @@ _VALUES = {
     "Change": "results.diff",
     "Difference": "results",
     "Finding": "results.fsck",
+    "GuildHookResult": "results.guild_hook",
     "LockedAt": "results.log",
 }
 
