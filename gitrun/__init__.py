@@ -135,6 +135,7 @@ _VERBS = frozenset(
         "fork",
         "fsck",
         "gc",
+        "guild_hook",
         "import_run",
         "lock",
         "log",

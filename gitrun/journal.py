@@ -6,6 +6,7 @@ It lies in the run repository while the work is under way, and holds the record 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 
 from gitrun.errors import RecordError
@@ -66,6 +67,11 @@ def end(place: Place) -> None:
     """Removes the journal: the work is done or undone."""
     if remove_file(place.own(b"journal")):
         sync_directory(place.own(b""))
+
+
+def is_begun(place: Place) -> bool:
+    """Whether work goes on, or was interrupted."""
+    return place.repository is not None and os.path.lexists(place.own(b"journal"))
 
 
 def pending(place: Place) -> Journal | None:

@@ -49,6 +49,7 @@ from gitrun.settings import Settings
 from gitrun.standing import git_link_text, own_files_apart
 from gitrun.statrecord import save, wait_for_tick
 from gitrun.tree import FILE_MODE, Leaf, build_trees
+from gitrun.upstream import upstream_headers
 from gitrun.walk import STILL_WRITTEN, mount_points, walk
 
 GIT_ATTRIBUTES = b".gitattributes"
@@ -204,6 +205,7 @@ class Making:
             headers.append(("link", "hardlink"))
         if self._wanted.immutable:
             headers += immutable_headers(self._place.run, self._nodes)
+        headers += upstream_headers(self._place.run, self._nodes, self._settings)
         return LockFile.of([*gathered.entries, *self._created()], headers)
 
     def _links_git(self) -> bool:

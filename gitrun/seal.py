@@ -97,6 +97,16 @@ def _take(fd: int, mode: int) -> None:
             raise
 
 
+def reseal_modes(run: bytes, entries: Sequence[Entry]) -> int:
+    """Gives everything the permission bits of a locked run, children first; how many had others."""
+    mended = 0
+    for entry, fd in each_open(run, [entry for entry in reversed(entries) if entry.kind in (FILE, DIRECTORY)]):
+        if stat.S_IMODE(os.fstat(fd).st_mode) != entry.sealed_mode and not entry.mutable:
+            _chmod(fd, entry.sealed_mode, full_path(run, entry.path))
+            mended += 1
+    return mended
+
+
 def unseal(run: bytes, entries: Sequence[Entry]) -> None:
     """Gives back the recorded permission bits exactly, directories first; what is gone or of another type is left alone."""
     for entry, fd in each_open(run, [entry for entry in entries if entry.kind in (FILE, DIRECTORY)]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -10,10 +11,13 @@ from gitrun.cli._console import Common, Console, Painted
 from gitrun.cli._options import all_option, common_options, runs_argument
 from gitrun.cli._report import size, title
 from gitrun.cli._units import human_size, human_time
+from gitrun.errors import GitrunError
 from gitrun.results.lock import LockResult
 
 if TYPE_CHECKING:
+    from gitrun.cli._targets import Target
     from gitrun.copier import Link
+    from gitrun.settings import Settings
 
 
 @click.command("lock")
@@ -35,6 +39,15 @@ if TYPE_CHECKING:
 )
 @click.option("--force", is_flag=True, help="Lock a run that seems to be active.")
 @click.option("--immutable", is_flag=True, help="Also set the file system's immutable flag (needs the right to).")
+@click.option("--upstream", is_flag=True, help="Lock the runs that this one links to first, and theirs before them.")
+@click.option(
+    "--finished",
+    is_flag=True,
+    help="Only runs that have ended and were never locked, or have run again since; without RUN those of the Guild home.",
+)
+@click.option(
+    "--reseal", is_flag=True, help="Give a locked run its read-only permissions back, if nothing else changed."
+)
 @common_options
 def command(
     runs: tuple[str, ...],
@@ -44,6 +57,9 @@ def command(
     large_threshold: str | None,
     force: bool,
     immutable: bool,
+    upstream: bool,
+    finished: bool,
+    reseal: bool,
     common: Common,
 ) -> int:
     """Seal runs.
@@ -59,6 +75,7 @@ def command(
       gitrun lock 3f2a1b4c                    a Guild run, by part of its id
       gitrun lock --all ~/.guild/runs         every finished Guild run
       gitrun lock --link none runs/big        digests only, no second copy
+      gitrun lock --finished -q               what has ended, in Guild's home
     """
     from gitrun.cli._runner import Task, Verb, run_each
     from gitrun.cli._targets import resolve
@@ -76,12 +93,41 @@ def command(
             large_threshold=threshold,
             force=force,
             immutable=immutable,
+            upstream=upstream,
+            reseal=reseal,
             jobs=task.jobs,
             settings=settings,
             progress=task.progress,
         )
 
-    return run_each(Verb("lock", work, show), resolve(runs, below, settings, gone=False), common)
+    if not finished:
+        return run_each(Verb("lock", work, show), resolve(runs, below, settings, gone=False), common)
+    below = below or (() if runs else (_guild_runs(),))
+    targets = [target for target in resolve(runs, below, settings, gone=False) if _awaits(target, settings)]
+    return run_each(Verb("lock", work, show), targets, common) if targets else 0
+
+
+def _guild_runs() -> str:
+    """The runs of the Guild home; raises UsageError where there is none."""
+    from pathlib import Path
+
+    from gitrun.layouts.guild_home import find_home
+
+    home = find_home(os.environ, Path.cwd())
+    if home is None:
+        raise click.UsageError("no Guild home is found here: name runs, or --all DIR")
+    return str(home / "runs")
+
+
+def _awaits(target: Target, settings: Settings) -> bool:
+    from gitrun.ops.lock import awaits
+
+    if target.failure is not None:
+        return True  # it is told
+    try:
+        return awaits(target.path, settings=settings)
+    except GitrunError:
+        return True  # the lock will tell why not
 
 
 def show(result: LockResult, console: Console) -> None:

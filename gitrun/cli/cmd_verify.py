@@ -25,9 +25,16 @@ if TYPE_CHECKING:
 )
 @click.option("--strict", is_flag=True, help="Changed permissions and times are differences, not warnings.")
 @click.option("--store", is_flag=True, help="Check the stored copy too.")
+@click.option("--upstream", is_flag=True, help="Verify the runs that this one links to, too, and theirs.")
 @common_options
 def command(
-    runs: tuple[str, ...], below: tuple[str, ...], quick: bool, strict: bool, store: bool, common: Common
+    runs: tuple[str, ...],
+    below: tuple[str, ...],
+    quick: bool,
+    strict: bool,
+    store: bool,
+    upstream: bool,
+    common: Common,
 ) -> int:
     """Prove that nothing in a run has changed since it was locked.
 
@@ -44,11 +51,11 @@ def command(
       gitrun verify --json runs/7 | jq .differences
     """
     if quick or below or len(runs) > 1:
-        return _verify(runs, below, quick, strict, store, common)
+        return _verify(runs, below, quick, strict, store, upstream, common)
     from gitrun.ahead import Ahead
 
     with Ahead.of_lock_file(*runs or ".", jobs=common.jobs) as ahead:  # it reads while we load the rest
-        return _verify(runs, below, quick, strict, store, common, ahead)
+        return _verify(runs, below, quick, strict, store, upstream, common, ahead)
 
 
 def _verify(
@@ -57,6 +64,7 @@ def _verify(
     quick: bool,
     strict: bool,
     store: bool,
+    upstream: bool,
     common: Common,
     ahead: Ahead | None = None,
 ) -> int:
@@ -73,6 +81,7 @@ def _verify(
             quick=quick,
             strict=strict,
             store=store,
+            upstream=upstream,
             jobs=task.jobs,
             settings=settings,
             progress=task.progress,
@@ -85,13 +94,14 @@ def _verify(
 def show(result: VerifyResult, console: Console) -> None:
     """The verdict first, then what differs, what drifted, and what to do about it."""
     name = title(result.path, result.run)
-    if result.ok:
+    if not result.differences:
         console.good(Painted("ok", "green"), f" {name}: {_checked(result)}, {result.protection or 'not protected'}")
     else:
         console.data(Painted("CHANGED", "red"), f" {name}: {kinds(result.differences)}")
     for line in differences(result.differences, verbose=console.verbose):
         console.data(line)
     _show_drift(result, console)
+    _show_upstream(result, console)
     if console.verbose:
         console.good(f"  commit {result.commit}, locked {human_time(result.locked_at)}")
     console.notes(result.notes)
@@ -112,6 +122,25 @@ def _show_drift(result: VerifyResult, console: Console) -> None:
         if console.verbose:
             for line in differences(result.mutable, verbose=True, indent="    "):
                 console.good(line)
+
+
+_UPSTREAM = {
+    "ok": "unchanged",
+    "modified": "has changed since it was locked",
+    "relocked": "has another lock than then",
+    "unlocked": "is not locked any more",
+    "gone": "is gone",
+    "unrecorded": "was not locked then: nothing can be told",
+}
+
+
+def _show_upstream(result: VerifyResult, console: Console) -> None:
+    for it in result.upstream:
+        line = f"  upstream {title(it.path, it.run)} {_UPSTREAM[it.kind]}"
+        if it.ok:
+            console.good(line)
+        else:
+            console.data(Painted("CHANGED", "red"), line)
 
 
 def _checked(result: VerifyResult) -> str:

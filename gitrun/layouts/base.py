@@ -36,6 +36,9 @@ class Layout(Protocol):
         directory is read-only.
         """
 
+    def attempt(self) -> tuple[bytes, ...]:
+        """Paths, relative to the run, of files that the tool writes anew whenever it runs the run."""
+
     def fork_id(self) -> str:
         """A fresh id for a fork, which its directory is named after; empty where people choose the name."""
 

@@ -85,6 +85,11 @@ def mutable(run: Path) -> frozenset[bytes]:
     return _MUTABLE
 
 
+def attempt() -> tuple[bytes, ...]:
+    """The attributes that say when the run began and ended."""
+    return (_ATTRS + b"started", _ATTRS + b"stopped")
+
+
 def fork_id() -> str:
     """32 hex digits, as Guild makes them."""
     return uuid.uuid4().hex

@@ -33,6 +33,11 @@ def mutable(run: Path) -> frozenset[bytes]:
     return frozenset()
 
 
+def attempt() -> tuple[bytes, ...]:
+    """Nothing is known of what made the run."""
+    return ()
+
+
 def fork_id() -> str:
     """Empty: people name their directories."""
     return ""

@@ -43,6 +43,7 @@ def verify(
     quick: bool = False,
     strict: bool = False,
     store: bool = False,
+    upstream: bool = False,
     jobs: int = 0,
     settings: Settings | None = None,
     progress: Progress = SILENT,
@@ -52,7 +53,7 @@ def verify(
 
     Permission drift, times, extended attributes and broken hard links are warnings, with `strict` differences.
     `quick` does not read files whose size, mtime, ctime and inode are those of the last full look.  `store` checks the
-    stored copy too.  What was read `ahead` and is still the same is not read again.
+    stored copy too, `upstream` the runs that this one links to, and theirs.  What was read `ahead` and is still the same is not read again.
 
     Raises NotLocked, RecordError, ChangedWhileReading, and SystemFailed for what cannot be read.
     """
@@ -60,7 +61,12 @@ def verify(
     with guarded(here.place, shared=True):
         here = here.again()
         result = verify_here(here, quick=quick, strict=strict, jobs=jobs_or_all(jobs), progress=progress, ahead=ahead)
-        return _with_store(here, result, progress) if store else result
+        result = _with_store(here, result, progress) if store else result
+    if not upstream:
+        return result
+    from gitrun.ops.verify_upstream import with_upstream
+
+    return with_upstream(here, result, quick=quick, strict=strict, jobs=jobs_or_all(jobs), progress=progress)
 
 
 def verify_here(

@@ -4,7 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gitrun.results import Difference, Json, Result
+from gitrun.results import Difference, Json, Result, path_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpstreamVerdict:
+    """What became of one upstream run since the lock that names it."""
+
+    run: str
+    path: bytes
+    """Absolute."""
+    of: str
+    """The run id of the run whose symlinks lead into it."""
+    kind: str
+    """`ok`; `modified` since it was locked; `relocked`, `unlocked` or `gone` since; `unrecorded`: it was not locked then."""
+    expected: str
+    """The commit of its lock then; empty where it had none."""
+    actual: str
+    """The commit of its lock now, likewise."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is what it was, as far as the lock can tell."""
+        return self.kind in ("ok", "unrecorded")
+
+    def to_dict(self) -> Json:
+        """The JSON form."""
+        told = {"run": self.run, **path_json(self.path), "of": self.of, "kind": self.kind}
+        return {**told, "expected": self.expected, "actual": self.actual}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +51,8 @@ class VerifyResult(Result):
     protection: str = ""
     commit: str = ""
     locked_at: int = 0
+    upstream: tuple[UpstreamVerdict, ...] = ()
+    """The runs that this one was made from, and those that they were made from, where that was asked for."""
 
     def __bool__(self) -> bool:
         return self.ok
@@ -42,4 +71,5 @@ class VerifyResult(Result):
             "protection": self.protection,
             "commit": self.commit,
             "locked_at": self.locked_at,
+            "upstream": [it.to_dict() for it in self.upstream],
         }

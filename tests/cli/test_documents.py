@@ -16,17 +16,25 @@ from gitrun import errors, results
 from gitrun.cli._failures import failure_of
 from gitrun.cli._runner import failure_json
 from gitrun.cli.cmd_path import PathResult
+from gitrun.results.verify import UpstreamVerdict
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "json-schema.json").read_text())
 CHANGE = gitrun.Difference(b"a\xff", "modified", "x", "y", "litter")
 WHERE: dict[str, Any] = {"run": "run-00000000", "path": b"/runs/a\xff", "notes": ("by the way",)}
+UPSTREAM = UpstreamVerdict(run="", path=b"/a\xff", of="b", kind="gone", expected="c" * 40, actual="")
 LOCK: dict[str, Any] = {"commit": "c" * 40, "files": 1, "bytes": 2, "locked_at": 3, "protection": results.PROTECTED}
 
 EXAMPLES: dict[str, Any] = {
     "lock": gitrun.LockResult(**WHERE, **LOCK, state=results.LOCKED),
     "verify": gitrun.VerifyResult(
-        **WHERE, state=results.MODIFIED, exit=4, ok=False, differences=(CHANGE,), warnings=(CHANGE,)
+        **WHERE,
+        state=results.MODIFIED,
+        exit=4,
+        ok=False,
+        differences=(CHANGE,),
+        warnings=(CHANGE,),
+        upstream=(UPSTREAM,),
     ),
     "unlock": gitrun.UnlockResult(**WHERE, state=results.UNLOCKED, files=1, differences=(CHANGE,)),
     "status": gitrun.StatusResult(**WHERE, **LOCK, state=results.ORPHANED),
@@ -70,6 +78,9 @@ EXAMPLES: dict[str, Any] = {
         **WHERE, state=results.LOCKED, exit=6, ok=False, findings=(gitrun.Finding("missing", "oid", "gone", (b"a",)),)
     ),
     "gc": gitrun.GcResult(path=b"/runs/.gitrun", removed=(b"/runs/.gitrun/lfs/objects/aa",)),
+    "guild": gitrun.GuildHookResult(
+        run="", path=b"/packages", state="hooked", python="/usr/bin/python3", guild="0.9.0", hook="0.1.0"
+    ),
     "path": PathResult("run-00000000", b"/runs/a", results.LOCKED, b"/runs/.gitrun/\xff.git"),
 }
 

@@ -58,9 +58,12 @@ def test_the_attributes_in_the_table_are_those_that_the_code_reads() -> None:
 
 def test_the_header_keys_in_the_table_are_those_that_a_lock_writes(tmp_path: Path) -> None:
     told = set(first_words(table(PAGE, "table: header keys")))
-    run = tmp_path / "run"
+    run, other = tmp_path / "run", tmp_path / "other"
     run.mkdir()
+    other.mkdir()
+    gitrun.lock(other)
     (run / "large").write_bytes(bytes(2 << 20))
+    (run / "link").symlink_to(other)
     gitrun.lock(run)
     written = {key for key, _ in LockFile.decode((run / LOCK_FILE.decode()).read_bytes()).headers}
     gitrun.unlock(run)
