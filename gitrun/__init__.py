@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from gitrun.ops.diff import diff
+    from gitrun.ops.doctor import doctor
     from gitrun.ops.export import export
     from gitrun.ops.fork import fork
     from gitrun.ops.fsck import fsck
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from gitrun.ops.verify import verify
     from gitrun.results import Difference
     from gitrun.results.diff import Change, DiffResult
+    from gitrun.results.doctor import DoctorResult, Fact, Trouble
     from gitrun.results.export import ExportResult
     from gitrun.results.fork import ForkResult
     from gitrun.results.fsck import Finding, FsckResult
@@ -76,7 +78,9 @@ __all__ = [
     "DiffResult",
     "Difference",
     "DifferencesFound",
+    "DoctorResult",
     "ExportResult",
+    "Fact",
     "Finding",
     "ForkResult",
     "FsckResult",
@@ -106,6 +110,7 @@ __all__ = [
     "TagMismatch",
     "TagMissing",
     "ToolFailed",
+    "Trouble",
     "UnlockResult",
     "Unreadable",
     "Unsupported",
@@ -113,6 +118,7 @@ __all__ = [
     "VerifyResult",
     "__version__",
     "diff",
+    "doctor",
     "export",
     "fork",
     "fsck",
@@ -131,6 +137,7 @@ __all__ = [
 _VERBS = frozenset(
     {
         "diff",
+        "doctor",
         "export",
         "fork",
         "fsck",
@@ -150,6 +157,8 @@ _VALUES = {
     "ImportResult": "results.import_run",
     "Change": "results.diff",
     "Difference": "results",
+    "Fact": "results.doctor",
+    "Trouble": "results.doctor",
     "Finding": "results.fsck",
     "GuildHookResult": "results.guild_hook",
     "LockedAt": "results.log",

@@ -377,10 +377,11 @@ def _filesystem(run: bytes) -> str:
         import errno
 
         xattrs = error.errno == errno.ENODATA
-    return f"{_filesystem_type(run)} {'xattrs' if xattrs else 'no-xattrs'}"
+    return f"{filesystem_type(run)} {'xattrs' if xattrs else 'no-xattrs'}"
 
 
-def _filesystem_type(path: bytes) -> str:
+def filesystem_type(path: bytes) -> str:
+    """The type of the file system that `path` is on, as Linux names it; `unknown` where it does not tell."""
     try:
         with open("/proc/self/mountinfo", "rb") as table:
             rows = [line.split(b" ") for line in table]

@@ -24,6 +24,8 @@ from gitrun.lockfile import decode_headers
 from gitrun.settings import Settings
 
 STORE_NAME = b".gitrun"
+AUTO_LOCK_FAILED = b"auto-lock-failed"
+"""A directory in the store beside runs, with a file for each that could not be locked when it ended (guildhook/finished.py)."""
 REPOSITORY_SUFFIX = b".git"
 _LONGEST_NAME = 255 - len(REPOSITORY_SUFFIX) - len("-01234567")
 _OWN = b"gitrun"

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from gitrun import store
 from gitrun.cli._failures import Failure, failure_of
-from gitrun.cli._search import orphans, search, search_beside_store
 from gitrun.errors import RunNotFound, UsageError, system_failed
+from gitrun.search import orphans, search, search_beside_store
 from gitrun.settings import Settings
 
 _MANY = 8

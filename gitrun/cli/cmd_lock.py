@@ -12,6 +12,7 @@ from gitrun.cli._options import all_option, common_options, runs_argument
 from gitrun.cli._report import size, title
 from gitrun.cli._units import human_size, human_time
 from gitrun.errors import GitrunError
+from gitrun.names import display
 from gitrun.results.lock import LockResult
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ if TYPE_CHECKING:
 @click.option(
     "--reseal", is_flag=True, help="Give a locked run its read-only permissions back, if nothing else changed."
 )
+@click.option(
+    "--vscode",
+    type=click.Choice(["user", "workspace"]),
+    help="Also have VS Code open files without write permission as read-only, in these settings.",
+)
 @common_options
 def command(
     runs: tuple[str, ...],
@@ -60,6 +66,7 @@ def command(
     upstream: bool,
     finished: bool,
     reseal: bool,
+    vscode: str | None,
     common: Common,
 ) -> int:
     """Seal runs.
@@ -100,11 +107,21 @@ def command(
             progress=task.progress,
         )
 
+    if vscode is not None:
+        _turn_on_vscode(vscode, common)
     if not finished:
         return run_each(Verb("lock", work, show), resolve(runs, below, settings, gone=False), common)
     below = below or (() if runs else (_guild_runs(),))
     targets = [target for target in resolve(runs, below, settings, gone=False) if _awaits(target, settings)]
     return run_each(Verb("lock", work, show), targets, common) if targets else 0
+
+
+def _turn_on_vscode(where: str, common: Common) -> None:
+    from gitrun.vscode import SETTING, settings_file, turn_on
+
+    path = settings_file(where, os.path.expanduser("~"), os.getcwd())
+    told = "is on now" if turn_on(path) else "was on already"
+    Console(common).note(f"{SETTING} {told}: {display(path)}")
 
 
 def _guild_runs() -> str:

@@ -98,9 +98,15 @@ def _row(result: StatusResult, now: float, *, verbose: bool) -> list[str]:
         locked,
         f"{result.files:,}" if known else "-",
         human_size(result.bytes) if known else "-",
-        display_text(result.label) or display(os.path.basename(result.path)),
+        _label(result),
     ]
     return [*row, result.protection or "-", f"{result.locks:,}", display(result.path)] if verbose else row
+
+
+def _label(result: StatusResult) -> str:
+    """The label, and how the run ended unless it ended well."""
+    label = display_text(result.label) or display(os.path.basename(result.path))
+    return f"{label} [{result.outcome}]" if result.outcome not in ("", "completed") else label
 
 
 def _sum(results: Sequence[StatusResult]) -> str:

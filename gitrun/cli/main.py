@@ -35,6 +35,7 @@ VERBS = {
     "restore": ("cmd_restore", "Put back what differs from the lock, or a whole run that is gone."),
     "fsck": ("cmd_fsck", "Check, and repair, the stored copies of runs."),
     "gc": ("cmd_gc", "Drop what nothing uses from stores."),
+    "doctor": ("cmd_doctor", "Tell what can be done here, what is wrong, and how to mend it."),
     "guild": ("cmd_guild", "Make locked runs Guild's own: commands, auto-lock, safe restarts."),
     "path": ("cmd_path", "Print where the repositories of runs are."),
     "git": ("cmd_git", "Run git on the repository of a run."),

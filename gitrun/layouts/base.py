@@ -26,6 +26,9 @@ class Layout(Protocol):
     def label(self, run: Path) -> str:
         """What people call the run (operation and label), on one line; empty where nobody named it."""
 
+    def outcome(self, run: Path) -> str:
+        """How the run ended, in the tool's word (`completed`, `error`, …); empty where it does not tell."""
+
     def activity(self, run: Path) -> str | None:
         """Why the run must not be locked now (running, staged, …), in a few words; None when it is finished."""
 

@@ -67,6 +67,14 @@ def label(run: Path) -> str:
     return text.one_line(f"{_operation(run)} {given}")
 
 
+def outcome(run: Path) -> str:
+    """`completed`, `error` or `terminated`, as Guild calls it, once there is an exit status."""
+    told = text.scalar(text.read_start(os.path.join(run, ".guild", "attrs", "exit_status"), 16) or b"")
+    if not re.fullmatch(r"-?[0-9]+", told):
+        return ""
+    return "completed" if int(told) == 0 else "error" if int(told) > 0 else "terminated"
+
+
 def activity(run: Path) -> str | None:
     """Why Guild is not done with the run: it runs here or on a remote, is pending or staged; None when it is done."""
     marker = os.path.join(run, ".guild", "")

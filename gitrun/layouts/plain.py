@@ -23,6 +23,11 @@ def label(run: Path) -> str:
     return ""
 
 
+def outcome(run: Path) -> str:
+    """Empty: nobody noted it."""
+    return ""
+
+
 def activity(run: Path) -> str | None:
     """None: nothing says that it is in use.  Files held open for writing are found by lock itself, in every layout."""
     return None

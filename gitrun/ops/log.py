@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
-from gitrun.errors import NotLocked
+from gitrun.errors import GitrunError, NotLocked
 from gitrun.history import Locked, locks, record_at
+from gitrun.layouts import text
 from gitrun.lineage import between
 from gitrun.lockfile import LockFile
 from gitrun.ops._context import RunArgument, context
 from gitrun.ops.status import status_here
 from gitrun.repo import ARCHIVE, LOCKED, RunRepo
+from gitrun.results import Difference
 from gitrun.results.log import LockedAt, LogResult
 from gitrun.settings import Settings
+
+_NOTE_BYTES = 4096
 
 
 def log(run: RunArgument, *, max_count: int = 0, settings: Settings | None = None) -> LogResult:
@@ -64,6 +69,29 @@ def _told(repo: RunRepo, history: Sequence[Locked]) -> Iterator[LockedAt]:
             run=record.run_id,
             files=record.files,
             bytes=record.bytes,
-            changes=tuple(between(older.entries, record.entries)) if older else (),
+            changes=tuple(_changes(repo, history[place + 1 :], lock, older, record)) if older else (),
         )
         record = older
+
+
+def _changes(
+    repo: RunRepo, before: Sequence[Locked], lock: Locked, older: LockFile, newer: LockFile
+) -> Iterator[Difference]:
+    """What a lock changed against the one before; of notes that people change, what they say instead of a digest."""
+    blobs: tuple[dict[bytes, str], ...] = ()
+    for change in between(older.entries, newer.entries):
+        if change.kind != "mutable":
+            yield change
+            continue
+        blobs = blobs or (repo.blobs(before[0].commit.oid), repo.blobs(lock.commit.oid))
+        old, new = (_note(repo, known.get(change.path)) for known in blobs)
+        yield replace(change, expected=old, actual=new)
+
+
+def _note(repo: RunRepo, oid: str | None) -> str:
+    """A small text on one line; nothing where there is none, or it cannot be read."""
+    try:
+        data = repo.read(oid, "blob") if oid else b""
+    except GitrunError:
+        return "?"
+    return text.one_line(text.scalar(data)) if len(data) <= _NOTE_BYTES else f"{len(data)} bytes"

@@ -13,6 +13,8 @@ class StatusResult(Result):
 
     label: str = ""
     layout: str = ""
+    outcome: str = ""
+    """How the run ended, in its tool's word: `completed`, `error`, `terminated`; empty where that is not known."""
     commit: str = ""
     files: int = 0
     bytes: int = 0
@@ -27,6 +29,7 @@ class StatusResult(Result):
             **Result.to_dict(self),
             "label": self.label,
             "layout": self.layout,
+            "outcome": self.outcome,
             "commit": self.commit,
             "files": self.files,
             "bytes": self.bytes,

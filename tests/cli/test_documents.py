@@ -78,6 +78,14 @@ EXAMPLES: dict[str, Any] = {
         **WHERE, state=results.LOCKED, exit=6, ok=False, findings=(gitrun.Finding("missing", "oid", "gone", (b"a",)),)
     ),
     "gc": gitrun.GcResult(path=b"/runs/.gitrun", removed=(b"/runs/.gitrun/lfs/objects/aa",)),
+    "doctor": gitrun.DoctorResult(
+        run="",
+        path=b"/x",
+        state="checked",
+        exit=4,
+        facts=(gitrun.Fact("git", True, "2.39.5"),),
+        troubles=(gitrun.Trouble("leftover", b"/x\xff", "left", "remove it"),),
+    ),
     "guild": gitrun.GuildHookResult(
         run="", path=b"/packages", state="hooked", python="/usr/bin/python3", guild="0.9.0", hook="0.1.0"
     ),

@@ -414,3 +414,29 @@ def test_guild_is_not_needed(guild_home: GuildHome) -> None:
     told = gitrun("lock", "--json", guild_home.run("plain"), env=environment, user=True)
     assert told.code == 0 and told.object["label"].startswith("train")
     assert modes(picture(guild_home.run("plain") / ATTRS))[b"id"] & 0o222 == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"), [("plain", "completed"), ("error", "error"), ("terminated", "terminated"), ("dep-failed", "")]
+)
+def test_status_tells_how_a_run_ended(all_locked: tuple[GuildHome, Told], kind: str, outcome: str) -> None:
+    home, _ = all_locked
+    run = home.run(kind)
+    assert call(home, "status", "--json", run).object["outcome"] == outcome
+    shown = call(home, "status", run).out
+    assert ("[" in shown) == (outcome in ("error", "terminated"))
+
+
+def test_log_tells_how_notes_changed_between_locks(guild_home: GuildHome) -> None:
+    run = guild_home.run("plain")
+    before = (run / ".guild" / "attrs" / "label").read_text().strip()
+    assert call(guild_home, "lock", run).code == 0
+    assert guild_home.guild("label", "-y", "--set", "the best one", run.name).returncode == 0
+    assert guild_home.guild("mark", "-y", run.name).returncode == 0
+    assert call(guild_home, "unlock", run).code == 0
+    assert call(guild_home, "lock", run).code == 0
+    newest = call(guild_home, "log", "--json", run).object["locks"][0]
+    told = {change["path"]: (change["expected"], change["actual"]) for change in newest["changes"]}
+    assert told[".guild/attrs/label"] == (before, "the best one")
+    assert told[".guild/attrs/marked"] == ("", "true")
+    assert "the best one" in call(guild_home, "log", "--stat", run).out
