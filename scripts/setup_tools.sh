@@ -22,7 +22,7 @@ guild_requirements=('guildai==0.9.0' 'setuptools<82' 'click<8.3')
 
 # command:package, for each program that the tests run
 programs=(git:git git-lfs:git-lfs strace:strace setfacl:acl setfattr:attr gcc:gcc setpriv:util-linux mount:mount
-  setcap:libcap2-bin mkfs.ext4:e2fsprogs chattr:e2fsprogs mkfs.btrfs:btrfs-progs mkfs.xfs:xfsprogs bindfs:bindfs patch:patch unshare:util-linux losetup:mount)
+  setcap:libcap2-bin mkfs.ext4:e2fsprogs chattr:e2fsprogs mkfs.btrfs:btrfs-progs mkfs.xfs:xfsprogs bindfs:bindfs patch:patch rsync:rsync sshd:openssh-server ssh:openssh-client unshare:util-linux losetup:mount)
 
 main() {
   local missing tools

@@ -24,6 +24,7 @@ _WAITED_FOR = {
     "guild.op_dep": "copies",
     "guild.op_util": "copies",
     "guild.run": "attributes",
+    "guild.run_merge": "copies",
     "guild.run_util": "removal",
     "guild.var": "removal",
 }

@@ -10,7 +10,19 @@ from . import program
 
 
 def patch(module: Any) -> None:
-    """Wraps what copies the files of an upstream run (`guild.op_dep`), or of a prototype (`guild.op_util`)."""
+    """Wraps what copies the files of an upstream run (`op_dep`), of a prototype (`op_util`), or into a project (`run_merge`)."""
+    if module.__name__.endswith(".run_merge"):
+        copy_file = module._apply_copy_file_for_merge
+
+        def _apply_copy_file_for_merge(cf: Any, merge: Any, pre_copy: Any) -> Any:
+            done = copy_file(cf, merge, pre_copy)
+            if program.is_locked(merge.run.dir):
+                make_writable(os.path.join(merge.target_dir, cf.target_path))
+            return done
+
+        module._apply_copy_file_for_merge = _apply_copy_file_for_merge
+        return
+
     if module.__name__.endswith(".op_dep"):
         copy_source = module._copy_source
 
