@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 
 from gitrun.errors import DifferencesFound, GitrunError, RunNotFound
-from gitrun.fsio import remove_sealed_tree
+from gitrun.fsio import remove_file, remove_sealed_tree
 from gitrun.guard import guarded
 from gitrun.ops._context import RunArgument, context
 from gitrun.ops.lock import lock
@@ -16,6 +16,7 @@ from gitrun.recover import recover
 from gitrun.results.doctor import CHECKED, DoctorResult, Trouble
 from gitrun.search import search
 from gitrun.settings import Settings, load
+from gitrun.store import AUTO_LOCK_FAILED, default_store
 from gitrun.troubles import find_troubles, find_unportable
 
 
@@ -60,6 +61,8 @@ def _mended(trouble: Trouble, settings: Settings) -> Trouble:
             unlock(trouble.path, settings=settings)
         elif trouble.kind == "auto-lock-failed":
             lock(trouble.path, settings=settings)
+            name = os.path.basename(trouble.path)
+            remove_file(os.path.join(default_store(trouble.path), AUTO_LOCK_FAILED, name))
         else:
             return trouble
     except (GitrunError, OSError) as error:

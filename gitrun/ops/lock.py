@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 
 from gitrun import store
@@ -16,7 +15,6 @@ from gitrun.awaiting import awaits_lock
 from gitrun.copier import LINKS, Link
 from gitrun.entry import full_path
 from gitrun.errors import RunActive, RunChanged, RunNotFound, TagMissing, Unsupported, UsageError
-from gitrun.fsio import remove_file
 from gitrun.guard import guarded
 from gitrun.making import Making, Wanted
 from gitrun.ops._context import Context, RunArgument, context, jobs_or_all
@@ -108,8 +106,6 @@ def lock_new(here: Context, wanted: Wanted, progress: Progress) -> LockResult:
     place = here.place if here.place.repository else store.with_repository(here.place)
     mutable = here.layout.mutable(here.directory)
     made = Making(place, here.label, here.layout.NAME, mutable, wanted, here.settings, progress).run()
-    with suppress(OSError):
-        remove_file(os.path.join(store.default_store(place.run), store.AUTO_LOCK_FAILED, os.fsencode(place.run_id)))
     return LockResult(
         run=place.run_id,
         path=place.run,

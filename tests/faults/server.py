@@ -33,7 +33,9 @@ def preload() -> None:
 
     names = [module.name for module in pkgutil.walk_packages(gitrun.__path__, "gitrun.")]
     for name in ["subprocess", "pwd", *names]:
-        if not name.endswith("__main__") and not name.startswith("gitrun.guildhook."):  # which wants Guild's environment
+        if not name.endswith("__main__") and not name.startswith(
+            "gitrun.guildhook."
+        ):  # which wants Guild's environment
             importlib.import_module(name)
     gc.freeze()
 
