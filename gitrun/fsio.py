@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -244,13 +245,21 @@ def remove_tree(top: Path) -> None:
 
 
 def remove_sealed_tree(top: Path) -> None:
-    """Removes a run that gitrun itself has just made, with its read-only directories; nothing there is fine."""
-    for directory, names, _ in os.walk(top):
-        for path in (os.path.join(directory, name) for name in names):
-            if not os.path.islink(path):
-                os.chmod(path, 0o700)
-    if os.path.lexists(top):
-        os.chmod(top, 0o700)
+    """Removes a run that gitrun itself has made, with its read-only directories; nothing there is fine.
+
+    Whatever else somebody has put under that name is unlinked, and never followed.
+    """
+    try:
+        if not stat.S_ISDIR(os.lstat(top).st_mode):
+            os.unlink(top)
+            return
+    except FileNotFoundError:
+        return
+    os.chmod(top, 0o700)
+    for _, names, _, fd in os.fwalk(top):
+        for name in names:
+            if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                os.chmod(name, 0o700, dir_fd=fd)
     remove_tree(top)
 
 

@@ -349,6 +349,8 @@ class Making:
 
     def _undo(self) -> None:
         """Puts everything back.  Where even that fails the journal stays, and `status` says `interrupted`."""
+        if self._new and store.read_record(self._repository) not in (None, self._place.record()):
+            return  # another run was faster to take this name, and nothing there is this one's
         with signals_held(), suppress(OSError, GitrunError):
             if self._begun is not None:
                 undo_lock(self._place, self._begun, drop_tag=True)

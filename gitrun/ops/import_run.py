@@ -146,7 +146,9 @@ def _locked(
         with suppress(OSError):
             repository = store.repository_path(place.store, place.name)
             remove_sealed_tree(run)
-            remove_tree(repository)
+            known = store.read_record(repository)
+            if known is None or store.run_path(repository) == run:  # else another run was faster to take this name
+                remove_tree(repository)
             store.prune(place.store)
         raise
     return locked

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ import pytest
 from filelock import SoftFileLock
 
 import gitrun
-from gitrun import guard
+from gitrun import guard, repo
+from gitrun.store import Place
 from tests.ops.runs import MODEL, fill, large_object, overwrite, repository_of
 from tests.support.picture import picture
 from tests.support.program import Told, git
@@ -219,3 +222,28 @@ class TestWithoutFlock:
         assert done.returncode == -signal.SIGKILL, done.stderr
         told = program("unlock", run, before=NO_FLOCK)
         assert told.code == 0, told.err
+
+
+@pytest.mark.parametrize("verb", ["lock", "import"])
+def test_a_run_that_was_faster_keeps_its_repository(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """Two runs of one name, in two places with one store: whoever comes second fails, and takes nothing away."""
+    other = shutil.copytree(run, tmp_path / "other" / "train", symlinks=True)
+    gitrun.lock(other)
+    gitrun.export(other, tmp_path / "bag")
+    settings = gitrun.Settings(store=os.fsencode(tmp_path / "store"))
+    create = repo.create
+
+    def create_second(place: Place, fill: Callable[[bytes], None] | None = None) -> None:
+        create(replace(place, run=b"/elsewhere/train", run_id="train-00000000"))
+        create(place, fill)
+
+    def imported() -> object:
+        return gitrun.import_run(tmp_path / "bag", tmp_path / "train", settings=settings)
+
+    monkeypatch.setattr(repo, "create", create_second)
+    with pytest.raises(gitrun.SystemFailed):
+        imported() if verb == "import" else gitrun.lock(run, settings=settings)
+    assert (tmp_path / "store" / "train.git" / "gitrun" / "run").read_text().startswith("id train-00000000\n")
+    assert not (tmp_path / "train").exists()

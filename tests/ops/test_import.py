@@ -444,6 +444,17 @@ class TestRefusals:
         gitrun.import_run(elsewhere / "a.tar", elsewhere / "run")
         assert not list(elsewhere.glob(".tmp*"))
 
+    def test_a_link_in_the_place_of_what_it_would_remove_is_not_followed(self, elsewhere: Path, tmp_path: Path) -> None:
+        tar(elsewhere / "a.tar", [("x/a", b"x")])
+        victim = tmp_path / "victim"
+        (victim / "deep").mkdir(parents=True)
+        (victim / "deep").chmod(0o500)
+        before = picture(victim)
+        digest = hashlib.sha256(os.fsencode(elsewhere / "run")).hexdigest()[:16]
+        (elsewhere / f".tmp-gitrun-import-{digest}").symlink_to(victim)
+        gitrun.import_run(elsewhere / "a.tar", elsewhere / "run")
+        assert picture(victim) == before and not list(elsewhere.glob(".tmp*"))
+
     def test_an_interrupted_import_leaves_nothing(self, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from gitrun.ops import import_run as module
 
