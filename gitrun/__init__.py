@@ -38,9 +38,11 @@ if TYPE_CHECKING:
         Unsupported,
         UsageError,
     )
+    from gitrun.ops.clone import clone
     from gitrun.ops.diff import diff
     from gitrun.ops.doctor import doctor
     from gitrun.ops.export import export
+    from gitrun.ops.fetch import fetch
     from gitrun.ops.fork import fork
     from gitrun.ops.fsck import fsck
     from gitrun.ops.gc import gc
@@ -49,14 +51,19 @@ if TYPE_CHECKING:
     from gitrun.ops.lock import lock
     from gitrun.ops.log import log
     from gitrun.ops.path import path
+    from gitrun.ops.pull import pull
+    from gitrun.ops.push import push
+    from gitrun.ops.remote_runs import remote_runs
     from gitrun.ops.restore import restore
     from gitrun.ops.status import status
     from gitrun.ops.unlock import unlock
     from gitrun.ops.verify import verify
     from gitrun.results import Difference
+    from gitrun.results.clone import CloneResult
     from gitrun.results.diff import Change, DiffResult
     from gitrun.results.doctor import DoctorResult, Fact, Trouble
     from gitrun.results.export import ExportResult
+    from gitrun.results.fetch import FetchResult
     from gitrun.results.fork import ForkResult
     from gitrun.results.fsck import Finding, FsckResult
     from gitrun.results.gc import GcResult
@@ -64,6 +71,8 @@ if TYPE_CHECKING:
     from gitrun.results.import_run import ImportResult
     from gitrun.results.lock import LockResult
     from gitrun.results.log import LockedAt, LogResult
+    from gitrun.results.push import PushResult
+    from gitrun.results.remote import RemoteRun
     from gitrun.results.restore import RestoreResult
     from gitrun.results.status import StatusResult
     from gitrun.results.unlock import UnlockResult
@@ -75,12 +84,14 @@ __version__ = "0.1.0"
 __all__ = [
     "Change",
     "ChangedWhileReading",
+    "CloneResult",
     "DiffResult",
     "Difference",
     "DifferencesFound",
     "DoctorResult",
     "ExportResult",
     "Fact",
+    "FetchResult",
     "Finding",
     "ForkResult",
     "FsckResult",
@@ -97,8 +108,10 @@ __all__ = [
     "NotLocked",
     "ObjectCorrupt",
     "ObjectMissing",
+    "PushResult",
     "RecordError",
     "Refused",
+    "RemoteRun",
     "RestoreResult",
     "RunActive",
     "RunBusy",
@@ -117,9 +130,11 @@ __all__ = [
     "UsageError",
     "VerifyResult",
     "__version__",
+    "clone",
     "diff",
     "doctor",
     "export",
+    "fetch",
     "fork",
     "fsck",
     "gc",
@@ -128,6 +143,9 @@ __all__ = [
     "lock",
     "log",
     "path",
+    "pull",
+    "push",
+    "remote_runs",
     "restore",
     "status",
     "unlock",
@@ -136,9 +154,11 @@ __all__ = [
 
 _VERBS = frozenset(
     {
+        "clone",
         "diff",
         "doctor",
         "export",
+        "fetch",
         "fork",
         "fsck",
         "gc",
@@ -147,6 +167,9 @@ _VERBS = frozenset(
         "lock",
         "log",
         "path",
+        "pull",
+        "push",
+        "remote_runs",
         "restore",
         "status",
         "unlock",
@@ -158,6 +181,7 @@ _VALUES = {
     "Change": "results.diff",
     "Difference": "results",
     "Fact": "results.doctor",
+    "RemoteRun": "results.remote",
     "Trouble": "results.doctor",
     "Finding": "results.fsck",
     "GuildHookResult": "results.guild_hook",

@@ -36,6 +36,8 @@ class Settings:
     """`gitrun.largeThreshold`: files of at least so many bytes become git-lfs objects."""
     git_link: bool = True
     """`gitrun.gitLink`: write a `.git` file into locked runs."""
+    remote: str = ""
+    """`gitrun.remote`: the remote where none is named."""
     author: Identity = Identity("unknown", "unknown@localhost")
     committer: Identity = Identity("unknown", "unknown@localhost")
 
@@ -52,6 +54,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         store=os.path.realpath(os.path.expanduser(os.fsencode(store))) if store else None,
         large_threshold=_size("gitrun.largeThreshold", config.get("gitrun.largethreshold", "1m")),
         git_link=_boolean("gitrun.gitLink", config.get("gitrun.gitlink", "true")),
+        remote=config.get("gitrun.remote", ""),
         author=_identity("AUTHOR", env, config),
         committer=_identity("COMMITTER", env, config),
     )

@@ -73,6 +73,26 @@ EXAMPLES: dict[str, Any] = {
     "export": gitrun.ExportResult(
         **WHERE, state=results.LOCKED, destination=b"/x\xff.tar", format="tar", commit="c" * 40, files=1, bytes=2
     ),
+    "push": gitrun.PushResult(
+        **WHERE, state=results.LOCKED, remote="/r", name="run-1", commit="c" * 40, locked=True, already=False
+    ),
+    "fetch": gitrun.FetchResult(
+        **WHERE, state=results.LOCKED, remote="/r", ref="refs/remotes/origin/main", commit="c" * 40, new=1
+    ),
+    "pull": gitrun.CloneResult(**WHERE, state=results.LOCKED, remote="/r", commit="c" * 40, files=1, bytes=2),
+    "clone": gitrun.CloneResult(**WHERE, state=results.LOCKED, remote="/r", commit="c" * 40, files=1, bytes=2),
+    "remote": gitrun.RemoteRun(
+        run="run-1",
+        path=b"",
+        state="complete",
+        name="run-1+0123",
+        commit="c" * 40,
+        author="A <a@b>",
+        locked_at=1,
+        subject="Lock",
+        files=1,
+        bytes=2,
+    ),
     "restore": gitrun.RestoreResult(**WHERE, state=results.LOCKED, restored=(CHANGE,)),
     "fsck": gitrun.FsckResult(
         **WHERE, state=results.LOCKED, exit=6, ok=False, findings=(gitrun.Finding("missing", "oid", "gone", (b"a",)),)

@@ -1,0 +1,75 @@
+"""`gitrun push`."""
+
+from __future__ import annotations
+
+import click
+
+from gitrun.cli._console import Common, Console, Painted
+from gitrun.cli._options import all_option, common_options, complete_directories
+from gitrun.cli._report import title
+from gitrun.cli._units import counted, human_size
+from gitrun.results.push import PushResult
+
+
+@click.command("push")
+@click.argument("run", metavar="[RUN", default=".", shell_complete=complete_directories)
+@click.argument("remote", metavar="[REMOTE]]", default="")
+@all_option
+@click.option("--force", is_flag=True, help="Let the remote's refs of the run go backwards or sideways.")
+@click.option("--verify", is_flag=True, help="Read the remote copy back, and keep a receipt.")
+@click.option(
+    "--sample", metavar="PERCENT", default="100%", help="With --verify: so many of the large files (default: all)."
+)
+@common_options
+def command(
+    run: str, remote: str, below: tuple[str, ...], force: bool, verify: bool, sample: str, common: Common
+) -> int:
+    """Send the locks of runs to a remote.
+
+    REMOTE is a bare repository on a disk, https://..., ssh://... or host:path, by default `gitrun.remote`. It can hold any
+    number of runs; with {run} in it, it means a repository for each. Large files go first, by git-lfs, then the history,
+    then the tag: a push that stopped half-way is finished by the next one. With --all DIR, the only argument is REMOTE.
+
+    \b
+    Examples:
+      gitrun push runs/7 /backup/runs.git
+      gitrun push --verify --sample 5% runs/7
+      gitrun push --all runs https://git.example/team/runs.git
+    """
+    from gitrun.cli._runner import Task, Verb, run_each
+    from gitrun.cli._targets import resolve
+    from gitrun.ops.push import push
+    from gitrun.settings import load
+
+    if below and remote:
+        raise click.UsageError("with --all the only argument is REMOTE")
+    runs, remote = ((), run if run != "." else "") if below else ((run,), remote)
+    settings = load()
+    share = _share(sample)
+
+    def work(task: Task) -> PushResult:
+        return push(
+            task.path, remote, force=force, verify=verify, sample=share, settings=settings, progress=task.progress
+        )
+
+    return run_each(Verb("push", work, show), resolve(runs, below, settings), common._replace(jobs=1))
+
+
+def _share(told: str) -> float:
+    try:
+        return float(told.removesuffix("%"))
+    except ValueError:
+        raise click.UsageError(f"not a share: {told!r}; write it like 5%") from None
+
+
+def show(result: PushResult, console: Console) -> None:
+    """What is on the remote now."""
+    name = title(result.path, result.run)
+    if result.already:
+        console.good("already there", f" {name}: {result.remote}")
+    else:
+        told = f"{counted(result.sent_objects, 'large file')}, {human_size(result.sent_bytes)} sent"
+        console.good(Painted("pushed", "green"), f" {name}: {told}, to {result.remote}")
+    if result.verified_objects:
+        console.good(f"  read back: {counted(result.verified_objects, 'large file')}")
+    console.notes(result.notes)

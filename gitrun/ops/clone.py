@@ -1,0 +1,179 @@
+"""clone: a run comes from a remote to this machine, locked and verified."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from gitrun import store
+from gitrun.errors import GitrunError, NotLocked, RecordError, Refused, RunNotFound, UsageError, system_failed
+from gitrun.fsio import TEMPORARY, make_directories, remove_sealed_tree, remove_tree
+from gitrun.layouts import guild
+from gitrun.layouts.guild_home import find_home
+from gitrun.lockfile import LockFile
+from gitrun.ops._context import RunArgument, context
+from gitrun.ops.fsck import fsck_here
+from gitrun.ops.restore import restore
+from gitrun.ops.verify import verify
+from gitrun.progress import SILENT, Progress
+from gitrun.refs import write_ref
+from gitrun.remotes import Transport
+from gitrun.remotes.address import Address, display_address
+from gitrun.remotes.locks import base_name, large_objects, move_objects, reach, received_record
+from gitrun.remotes.network import refuse_small_disk
+from gitrun.repo import LOCKED, MAIN, RunRepo, create
+from gitrun.results.clone import CloneResult
+from gitrun.settings import Settings, load
+from gitrun.store import Place, with_repository
+
+_RANDOM = re.compile(r"-[0-9a-f]{8}\Z")
+
+
+def clone(
+    remote: str,
+    run_id: str,
+    target: RunArgument = "",
+    *,
+    settings: Settings | None = None,
+    progress: Progress = SILENT,
+) -> CloneResult:
+    """Brings a run from a remote: the same bytes, permissions and times, locked and verified.
+
+    `run_id` is its name there, or the beginning of it.  `target` must not exist; without it a Guild run goes into the Guild
+    home, another one into the current directory.  What comes is checked before anything of it has a name: git objects by
+    git, the history and the lock file by `fsck`, every large file by its SHA-256.  Nothing of `target` is there after a
+    failure.
+
+    Raises RunNotFound, NotLocked for a run without a standing lock there, RecordError for what is not what it claims to
+    be, Refused, ToolFailed, SystemFailed.
+    """
+    known = settings or load()
+    address, of = reach(remote, run_id, known)
+    refs = of.refs()
+    name = _named(address, refs, run_id)
+    if address.tag(name) not in refs:
+        raise NotLocked(
+            "the run has no lock there: it was unlocked, or its push has not ended", path=display_address(address)
+        )
+    base = os.path.realpath(os.path.dirname(os.path.abspath(os.fsencode(target))) if target else os.getcwdb())
+    building = os.path.join(
+        base, TEMPORARY + b"clone-" + sha256(os.fsencode(target or run_id)).hexdigest()[:16].encode()
+    )
+    try:
+        remove_tree(building)
+        try:
+            record = _receive(of, address, name, building, progress)
+            place = _place(_target(target, record), record, known)
+            create(place, lambda repository: _fill(repository, building, address, name))
+        finally:
+            remove_tree(building)
+        return _restored(place, address, known, progress)
+    except OSError as error:
+        raise system_failed(error, "clone the run", near=base) from error
+
+
+def _named(address: Address, refs: dict[str, str], told: str) -> str:
+    """The one run on the remote that is meant; raises RunNotFound, UsageError for several."""
+    names = [name for name in map(address.name_of, refs) if name is not None]
+    if address.own:
+        names = [told] if names else []
+    found = [name for name in names if name == told] or [name for name in names if name.startswith(told)]
+    if not found:
+        raise RunNotFound(
+            f"the remote has no run {told}", path=display_address(address), hint="gitrun remote lists them"
+        )
+    if len(found) > 1:
+        raise UsageError(f"several runs begin with {told}: {', '.join(sorted(found)[:8])}", hint="give more of the id")
+    return found[0]
+
+
+def _receive(of: Transport, address: Address, name: str, building: bytes, progress: Progress) -> LockFile:
+    """Everything of the run, checked as far as it can be before it has a place."""
+    branch, tag = address.branch(name), address.tag(name)
+    of.receive([branch, tag], building)
+    with RunRepo(building) as repo:
+        standing = repo.tag_object(repo.ref(tag) or "")
+        if standing.commit != repo.ref(branch):
+            raise RecordError("the newest lock there is not the one that its tag names", path=display_address(address))
+        record = received_record(repo, standing.commit, base_name(name))
+        objects, _ = large_objects(repo, repo.history(standing.commit))
+    refuse_small_disk(building, sum(objects.values()) + record.bytes)
+    progress.stage("fetching", sum(objects.values()), "B")
+    of.receive_large(objects, building, progress.advance)
+    return record
+
+
+def _target(told: RunArgument, record: LockFile) -> bytes:
+    if told:
+        target = os.path.abspath(os.fsencode(told))
+    elif record.header("layout") == guild.NAME and (home := find_home(os.environ, Path.cwd())):
+        target = os.fsencode(home / "runs" / record.run_id)
+    else:
+        plain = record.header("layout") != guild.NAME
+        target = os.path.join(os.getcwdb(), os.fsencode(_RANDOM.sub("", record.run_id) if plain else record.run_id))
+    target = os.path.join(os.path.realpath(os.path.dirname(target)), os.path.basename(target))
+    if os.path.lexists(target):
+        raise Refused("there is something already", path=target, hint="name a directory that does not exist yet")
+    if not os.path.isdir(os.path.dirname(target)):
+        raise Refused("there is no such directory", path=os.path.dirname(target), hint="mkdir it first")
+    return target
+
+
+def _place(target: bytes, record: LockFile, settings: Settings) -> Place:
+    top = settings.store or store.default_store(target)
+    for repository in store.repositories(top):
+        known = store.read_record(repository)
+        if known is not None and known.run_id == record.run_id:
+            raise Refused(
+                "this run is known here already",
+                path=store.run_path(repository) or repository,
+                hint="gitrun pull brings it up to date; restore, if it is gone",
+            )
+    place = Place(target, top, None, record.run_id, exists=False)
+    store.refuse_bad_place(place)
+    return with_repository(place)
+
+
+def _fill(repository: bytes, building: bytes, address: Address, name: str) -> None:
+    with RunRepo(building) as repo:
+        main, tag = repo.ref(address.branch(name)) or "", repo.ref(address.tag(name)) or ""
+    move_objects(building, repository)
+    write_ref(repository, MAIN, main)
+    write_ref(repository, LOCKED, tag)
+
+
+def _restored(place: Place, address: Address, settings: Settings, progress: Progress) -> CloneResult:
+    """The run in its place, out of its repository; everything is removed where that is not whole."""
+    assert place.repository is not None
+    try:
+        health = fsck_here(context(place.run, settings), repair=False, progress=progress)
+        if not health.ok:
+            first = health.findings[0]
+            raise RecordError(
+                f"what came from the remote is damaged or forged: {first.message}", path=display_address(address)
+            )
+        make_directories(os.path.dirname(place.run))
+        restored = restore(place.run, settings=settings, progress=progress)
+        verdict = verify(place.run, settings=settings, progress=progress)
+        if restored.exit or not verdict:
+            raise RecordError(
+                "the run that came is not what was locked", path=place.run, hint="gitrun fsck at its origin"
+            )
+    except BaseException:  # ^C too
+        with suppress(GitrunError, OSError):
+            remove_sealed_tree(place.run)
+            remove_tree(place.repository)
+            store.prune(place.store)
+        raise
+    return CloneResult(
+        run=place.run_id,
+        path=place.run,
+        state=verdict.state,
+        remote=display_address(address),
+        commit=verdict.commit,
+        files=verdict.checked_files,
+        bytes=verdict.checked_bytes,
+    )

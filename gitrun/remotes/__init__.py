@@ -1,0 +1,56 @@
+"""Remotes: where locked runs are pushed to, and come back from.
+
+`address` knows what a URL means, `network` speaks to servers by the user's own git and git-lfs, `directory` to a bare
+repository on a disk.  Both have the names of `Transport`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from gitrun.remotes.address import Address
+
+Advance = Callable[[int], None]
+
+
+class Update(NamedTuple):
+    """A ref of the remote, and where it is to point."""
+
+    ref: str
+    old: str
+    """Where it points now; empty for nowhere."""
+    new: str
+
+
+class Transport(Protocol):
+    """What the verbs ask of a remote; every method raises ToolFailed for a remote that fails, and SystemFailed."""
+
+    def refs(self) -> dict[str, str]:
+        """All branches and tags: name to object id."""
+
+    def send_large(self, repository: bytes, objects: Mapping[str, int], advance: Advance) -> int:
+        """Sends the LFS objects (oid to size) that the remote lacks; how many bytes that were."""
+
+    def send(self, repository: bytes, updates: Sequence[Update]) -> None:
+        """Sends git objects, then moves refs in this order; raises Refused where one has been moved meanwhile."""
+
+    def receive(self, refs: Sequence[str], into: bytes, *, shallow: bool = False) -> None:
+        """Fetches refs, under their own names, into the new bare repository `into`; `shallow`: the last commits alone."""
+
+    def receive_large(self, objects: Mapping[str, int], into: bytes, advance: Advance) -> None:
+        """Fetches LFS objects into a repository, each checked by its SHA-256 and size; raises ObjectMissing."""
+
+    def missing(self, objects: Mapping[str, int]) -> list[str]:
+        """The LFS objects that the remote does not have, as far as that can be told without fetching them."""
+
+
+def transport(address: Address) -> Transport:
+    """What speaks to the remote at an address."""
+    if address.directory is not None:
+        from gitrun.remotes.directory import Directory
+
+        return Directory(address.directory)
+    from gitrun.remotes.network import Network
+
+    return Network(address)

@@ -1,0 +1,87 @@
+"""What a lock needs on its way to a remote and back: its large files, and proof that it is what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable
+
+from gitrun.entry import BLOCK_DEVICE, CHARACTER_DEVICE, FILE, LFS, NOT_STORED
+from gitrun.errors import RecordError, Unsupported, UsageError
+from gitrun.history import record_at
+from gitrun.lockfile import LockFile
+from gitrun.remotes import Transport, transport
+from gitrun.remotes.address import Address, parse
+from gitrun.repo import Commit, RunRepo
+from gitrun.settings import Settings
+
+_PRIVILEGES = stat.S_ISUID | stat.S_ISGID
+_HARMLESS = (b"user.", b"system.posix_acl_")
+_COUNTS = re.compile(r"^Gitrun-(Files|Bytes): ([0-9]{1,18})$", re.MULTILINE)
+
+
+def reach(remote: str, run_id: str, settings: Settings) -> tuple[Address, Transport]:
+    """The remote that somebody means: a URL, a path, or nothing for `gitrun.remote`.  Raises UsageError."""
+    told = remote or settings.remote
+    if not told:
+        raise UsageError("which remote?", hint="name one, or git config --global gitrun.remote URL")
+    address = parse(told, run_id)
+    return address, transport(address)
+
+
+def large_objects(repo: RunRepo, commits: Iterable[Commit]) -> tuple[dict[str, int], int]:
+    """The LFS objects of locks, oid to size, and how many files were never stored."""
+    objects: dict[str, int] = {}
+    absent = 0
+    for commit in commits:
+        for entry in record_at(repo, commit.oid).entries:
+            if entry.storage == LFS:
+                objects[entry.sha256] = entry.size
+            absent += entry.storage == NOT_STORED
+    return objects, absent
+
+
+def received_record(repo: RunRepo, commit: str, run_id: str) -> LockFile:
+    """The record of a lock that came from a remote; raises RecordError for another run's, Unsupported for privileges.
+
+    Whoever wrote to the remote shall not decide what runs with the rights of the one who clones.
+    """
+    record = record_at(repo, commit)
+    if record.run_id != run_id:
+        raise RecordError(f"the remote says that this is run {run_id}, its lock file says {record.run_id}")
+    for entry in record.entries:
+        privileged = entry.kind == FILE and entry.mode & _PRIVILEGES
+        attributes = any(not name.startswith(_HARMLESS) for name, _ in entry.xattrs)
+        if privileged or attributes or entry.kind in (BLOCK_DEVICE, CHARACTER_DEVICE):
+            raise Unsupported(
+                "a device, a setuid bit or a capability is not taken from a remote",
+                path=entry.path,
+                hint="gitrun export --format tar there, and unpack it by hand",
+            )
+    return record
+
+
+def counts(message: str) -> tuple[int, int]:
+    """Files and bytes of a lock, from its commit's trailers; 0 where they are not told."""
+    told = {key: int(value) for key, value in _COUNTS.findall(message)}
+    return told.get("Files", 0), told.get("Bytes", 0)
+
+
+def base_name(name: str) -> str:
+    """The run id in the name of a run on a remote: without what tells two histories apart."""
+    return name.partition("+")[0]
+
+
+def move_objects(source: bytes, repository: bytes) -> None:
+    """Moves packs and LFS objects of a fetched repository into another one; each index after its pack."""
+    for top in (b"objects/pack", b"lfs/objects"):
+        for directory, _, names in os.walk(os.path.join(source, top)):
+            for name in sorted(names, key=lambda name: (name.endswith(b".idx"), name)):
+                path = os.path.join(directory, name)
+                target = os.path.join(repository, os.path.relpath(path, source))
+                wanted = top != b"objects/pack" or name.endswith((b".pack", b".idx"))
+                if wanted and not os.path.lexists(target):
+                    os.makedirs(os.path.dirname(target), exist_ok=True)
+                    os.chmod(path, 0o444)
+                    os.rename(path, target)

@@ -1,0 +1,304 @@
+"""A remote that is a server: the user's own git and git-lfs speak to it, so that credentials, ssh and proxies work as ever.
+
+What the server sends is untrusted.  It comes into a fresh repository whose configuration and hooks are nobody's; files are
+bounded by the kernel, so that a server that does not stop sending fails instead of filling the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from gitrun.copying import hash_file
+from gitrun.errors import ObjectCorrupt, ObjectMissing, Refused, SystemFailed, ToolFailed
+from gitrun.fsio import make_directories, opened, remove_tree, sync_directory
+from gitrun.gitcmd import find_git, find_program
+from gitrun.remotes import Advance, Update
+from gitrun.remotes.address import Address, shown
+from gitrun.store import object_path
+
+REMOTE = "gitrun"
+"""What the remote is called in the configuration that git is given for one call."""
+_SLACK = 64 << 20
+"""Bytes of the disk that nothing from a server may take."""
+_BATCH = 400
+"""LFS objects in one call of git-lfs: they are words of its command line."""
+_KEPT = re.compile(
+    r"GIT_((AUTHOR|COMMITTER)_.*|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM)|ASKPASS|SSH|SSH_COMMAND|SSH_VARIANT|TRACE.*"
+    r"|CURL_VERBOSE|SSL_.*|HTTP_.*|PROXY.*|LFS_SKIP_SMUDGE)"
+)
+_SETTINGS = {
+    "core.hooksPath": os.devnull,
+    "core.fsmonitor": "false",
+    "fetch.fsckObjects": "true",
+    "fetch.unpackLimit": "1",
+    "fetch.recurseSubmodules": "false",
+    "push.followTags": "false",
+    "push.recurseSubmodules": "no",
+    "push.gpgSign": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "protocol.allow": "never",
+    "protocol.file.allow": "always",
+    "protocol.https.allow": "always",
+    "protocol.http.allow": "always",
+    "protocol.ssh.allow": "always",
+    "http.followRedirects": "initial",
+    "http.lowSpeedLimit": "1",
+    "http.lowSpeedTime": "60",
+    "lfs.fetchinclude": "",
+    "lfs.fetchexclude": "",
+    "lfs.skipdownloaderrors": "false",
+    "lfs.activitytimeout": "60",
+    "lfs.locksverify": "false",
+    "lfs.allowincompletepush": "false",
+    "lfs.transfer.maxretries": "3",
+}
+_HELPER = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$REMOTE_USERNAME" "$REMOTE_PASSWORD"; }; f'
+"""A credential helper that says what stood in the URL: a password on a command line can be read by everybody."""
+_HINTS = (
+    (r"could not read Username|Authentication failed|terminal prompts disabled|Authorization error|403|401",
+     "give git a credential helper, or the right to write there"),
+    (r"Could not resolve host|Failed to connect|Connection (refused|timed out)|Network is unreachable", "is the network up?"),
+    (r"Permission denied \(publickey|Host key verification failed", "`ssh` to that host must work without a password"),
+    (r"not found|does not appear to be a git repository|does not exist", "does the repository exist there?"),
+    (r"certificate|SSL", "the server's certificate is not one that this machine trusts"),
+)  # fmt: skip
+
+
+class Network:
+    """The repository at a URL."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+
+    def refs(self) -> dict[str, str]:
+        """By `git ls-remote`."""
+        told = self._git(["ls-remote", "--quiet", "--refs", REMOTE], os.devnull.encode())
+        return {name: oid for oid, _, name in (line.partition("\t") for line in told.splitlines()) if name}
+
+    def send(self, repository: bytes, updates: Sequence[Update]) -> None:
+        """By one `git push`, which moves all refs or none, and only from where they were."""
+        words = ["push", "--quiet", "--porcelain", "--no-verify", "--atomic"]
+        words += [f"--force-with-lease={it.ref}:{it.old}" for it in updates]
+        try:
+            self._git([*words, REMOTE, *(f"{it.new}:{it.ref}" for it in updates)], repository)
+        except ToolFailed as error:
+            if "stale info" in error.message or "fetch first" in error.message:
+                raise Refused("somebody has pushed this run meanwhile", path=self._shown, hint="push again") from error
+            raise
+
+    def send_large(self, repository: bytes, objects: Mapping[str, int], advance: Advance) -> int:
+        """By `git lfs push`, which asks the server first what it lacks."""
+        oids = list(objects)
+        before = dict.fromkeys(oids, 0)
+        sent = _Counted(advance)
+        for at in range(0, len(oids), _BATCH):
+            with sent.listening() as listened:
+                words = ["lfs", "push", "--object-id", REMOTE, *oids[at : at + _BATCH]]
+                self._git(words, repository, listened, lfs=True)
+        del before
+        return sent.total
+
+    def receive(self, refs: Sequence[str], into: bytes, *, shallow: bool = False) -> None:
+        """By `git fetch`, which checks every object."""
+        fetch_refs(self._address.url, refs, into, shallow=shallow, environment=self._environment())
+
+    def receive_large(self, objects: Mapping[str, int], into: bytes, advance: Advance) -> None:
+        """By `git lfs fetch` of everything that the fetched refs need."""
+        if not objects:
+            return
+        largest = max(objects.values())
+        counted = _Counted(advance)
+        with counted.listening() as listened:
+            self._git(["lfs", "fetch", "--all", REMOTE], into, listened, lfs=True, largest=largest + _BLOCK)
+        for oid, size in objects.items():
+            _check_large(into, oid, size)
+
+    def missing(self, objects: Mapping[str, int]) -> list[str]:
+        """Not told: only a server's own answer to a fetch would be worth anything."""
+        return []
+
+    @property
+    def _shown(self) -> str:
+        return shown(self._address.url)
+
+    def _environment(self) -> dict[str, str]:
+        more = {"REMOTE_USERNAME": self._address.username, "REMOTE_PASSWORD": self._address.password}
+        return more if self._address.password else {}
+
+    def _git(
+        self,
+        words: Sequence[str],
+        repository: bytes,
+        more: Mapping[str, str] | None = None,
+        *,
+        lfs: bool = False,
+        largest: int = 0,
+    ) -> str:
+        if lfs:
+            find_program("git-lfs")
+        environment = {**self._environment(), **(more or {})}
+        return run_git(words, repository, self._address.url, environment, largest=largest)
+
+
+_BLOCK = 1 << 20
+
+
+def fetch_refs(
+    url: str, refs: Sequence[str], into: bytes, *, shallow: bool = False, environment: Mapping[str, str] | None = None
+) -> None:
+    """Makes the bare repository `into` with these refs of the repository at a URL.  Raises ToolFailed, SystemFailed."""
+    make_directories(into)
+    run_git(["init", "--quiet", "--bare", "--template="], into, url, {})
+    words = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", *(["--depth=1"] if shallow else [])]
+    disk = os.statvfs(into)
+    available = disk.f_bavail * disk.f_frsize - _SLACK
+    run_git(
+        [*words, REMOTE, *(f"+{ref}:{ref}" for ref in refs)],
+        into,
+        url,
+        environment or {},
+        largest=max(available, _BLOCK),
+    )
+
+
+def run_git(
+    words: Sequence[str], repository: bytes, url: str, environment: Mapping[str, str], *, largest: int = 0
+) -> str:
+    """What git prints; `url` is the remote REMOTE, and no file of more than `largest` bytes is written.  Raises ToolFailed."""
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (largest, largest)) if largest else None
+    try:
+        done = subprocess.run(
+            [find_git(), *words],
+            env=_git_environment(repository, url, environment),
+            cwd="/",
+            stdin=None if sys.stdin is not None and sys.stdin.isatty() else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            preexec_fn=limit,
+            check=False,
+        )
+    except OSError as error:
+        raise ToolFailed(f"git could not be started: {error.strerror}", hint="apt install git, or the like") from error
+    if done.returncode:
+        raise _failure(words, url, done.stderr + "\n" + done.stdout)
+    return done.stdout
+
+
+def _git_environment(repository: bytes, url: str, more: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or _KEPT.fullmatch(name)}
+    settings = {**_SETTINGS, f"remote.{REMOTE}.url": url}
+    if "REMOTE_PASSWORD" in more:
+        settings["credential.helper"] = _HELPER
+    terminal = sys.stdin is not None and sys.stdin.isatty()
+    told = {
+        **kept,
+        **more,
+        "GIT_DIR": os.fsdecode(repository),
+        "GIT_TERMINAL_PROMPT": "1" if terminal else "0",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_CONFIG_COUNT": str(len(settings)),
+        "LC_ALL": "C.UTF-8",
+    }
+    if not terminal and "GIT_SSH_COMMAND" not in kept and "GIT_SSH" not in kept:
+        told["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes"
+    for number, (key, value) in enumerate(settings.items()):
+        told |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return told
+
+
+def _failure(words: Sequence[str], url: str, said: str) -> ToolFailed:
+    """What git complained of, on one line, without secrets."""
+    lines = [re.sub(r"\b(https?|ssh)://[^\s/@]*@", r"\1://", " ".join(line.split())) for line in said.splitlines()]
+    lines = [re.sub(r"\?[^\s'\"]*", "?…", line) for line in lines if line]
+    weighty = [line for line in lines if re.match(r"(fatal|error|remote|!|\[)", line)] or lines
+    told = next((line for line in reversed(weighty) if "Could not read from remote" not in line), "it said nothing")
+    hint = next((hint for pattern, hint in _HINTS if re.search(pattern, said)), "")
+    verb = " ".join(words[: 2 if words[0] == "lfs" else 1])
+    return ToolFailed(f"git {verb} failed: {told[:300]}", path=shown(url), hint=hint)
+
+
+def _check_large(repository: bytes, oid: str, size: int) -> None:
+    path = object_path(repository, oid)
+    try:
+        with opened(path) as fd:
+            found = os.fstat(fd).st_size
+            digest = hash_file(fd)[0] if found == size else ""
+            os.fsync(fd)
+    except FileNotFoundError as error:
+        raise ObjectMissing(f"the remote has no LFS object {oid}", path=path, hint="was the push completed?") from error
+    if digest != oid:
+        raise ObjectCorrupt(f"the remote's LFS object {oid} is damaged: {size} bytes expected, {found} seen", path=path)
+    sync_directory(os.path.dirname(path))
+
+
+class _Counted:
+    """Bytes that git-lfs says it has moved, told while it moves them."""
+
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+        self._seen: dict[str, int] = {}
+
+    @property
+    def total(self) -> int:
+        """All bytes so far."""
+        return sum(self._seen.values())
+
+    @contextmanager
+    def listening(self) -> Iterator[dict[str, str]]:
+        """The environment for one call of git-lfs, whose progress is heard until the block ends."""
+        directory = tempfile.mkdtemp(prefix="gitrun-progress-")
+        path = os.path.join(directory, "lfs")
+        ended = threading.Event()
+        listener = threading.Thread(target=self._listen, args=(path, ended), daemon=True)
+        listener.start()
+        try:
+            yield {"GIT_LFS_PROGRESS": path, "GIT_LFS_FORCE_PROGRESS": "0"}
+        finally:
+            ended.set()
+            listener.join()
+            remove_tree(os.fsencode(directory))
+
+    def _listen(self, path: str, ended: threading.Event) -> None:
+        at = 0
+        while True:
+            last = ended.wait(0.2)
+            at = self._read(path, at)
+            if last:
+                return
+
+    def _read(self, path: str, at: int) -> int:
+        """`upload 1/3 4096/123456 name`: how much of which file."""
+        try:
+            with open(path, errors="replace") as file:
+                file.seek(at)
+                text = file.read()
+        except FileNotFoundError:
+            return at
+        for found in re.finditer(r"^\w+ \d+/\d+ (\d+)/\d+ (\S+)$", text, re.MULTILINE):
+            done = int(found[1])
+            moved = done - self._seen.get(found[2], 0)
+            if moved > 0:
+                self._seen[found[2]] = done
+                self._advance(moved)
+        return at + len(text.encode())
+
+
+def refuse_small_disk(directory: bytes, needed: int) -> None:
+    """Raises SystemFailed where `needed` bytes do not fit on the disk that `directory` is on."""
+    disk = os.statvfs(directory)
+    available = disk.f_bavail * disk.f_frsize
+    if needed > available - _SLACK:
+        raise SystemFailed(
+            f"not enough space: {needed} bytes needed, {available} available", path=directory, hint="free some space"
+        )
