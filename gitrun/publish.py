@@ -48,6 +48,20 @@ def publish_objects(place: Place, spool: bytes, oids: Iterable[str]) -> int:
     return added
 
 
+def share_objects(place: Place, oids: Iterable[str]) -> None:
+    """Makes LFS objects that came into the repository by another way one file with those of the store's pool."""
+    assert place.repository is not None
+    for oid in oids:
+        mine, pooled = object_path(place.repository, oid), object_path(place.store, oid)
+        make_directories(os.path.dirname(pooled))
+        if _is_copy(pooled, mine) and not os.path.samefile(pooled, mine):
+            with suppress(FileNotFoundError):  # the lock of another run is replacing it just now
+                os.link(pooled, mine + b"~", follow_symlinks=False)
+                os.rename(mine + b"~", mine)
+        _share(mine, pooled)
+        sync_directory(os.path.dirname(pooled))
+
+
 def _place(spooled: bytes, mine: bytes, pooled: bytes) -> bool:
     """Whether the object is new in the store.  What lies in the spool is whole; what lay in the store is looked at first."""
     if not os.path.lexists(spooled):

@@ -3,9 +3,10 @@
 #
 #   scripts/setup_tools.sh
 #
-# Debian packages (as root, with apt-get), and two virtual environments below the tools directory:
+# Debian packages (as root, with apt-get), and three virtual environments below the tools directory:
 #   gitrun/   gitrun itself with its test and lint tools: editable where everybody can read the checkout, else a copy
 #   guild/    Guild AI, whose real runs the tests lock
+#   servers/  giftless, a git-lfs server, and moto, which plays S3
 # Some tests act as a user who is not root, so that every user must be able to run both Pythons.
 #
 # GITRUN_TOOLS  the tools directory (default: .tools in the checkout, or below /var/tmp where others cannot read that)
@@ -19,6 +20,10 @@ export PATH=$PATH:/usr/sbin:/sbin PIP_DISABLE_PIP_VERSION_CHECK=1
 
 # Guild 0.9 imports pkg_resources, which setuptools 82 dropped; with click 8.3 its pipelines are noisy.
 guild_requirements=('guildai==0.9.0' 'setuptools<82' 'click<8.3')
+
+# giftless names none of what it needs, and its tokens have an empty subject, which PyJWT 2.10 does not take.
+server_requirements=('giftless==0.6.2' figcan flask-classful flask-marshmallow webargs python-dateutil 'pyjwt<2.10'
+  cryptography cachetools python-dotenv pyyaml 'moto[server]>=5')
 
 # command:package, for each program that the tests run
 programs=(git:git git-lfs:git-lfs strace:strace setfacl:acl setfattr:attr gcc:gcc setpriv:util-linux mount:mount
@@ -39,6 +44,7 @@ main() {
   flock 9
   gitrun_environment "$tools/gitrun"
   guild_environment "$tools/guild"
+  server_environment "$tools/servers"
   echo "$tools" >&3
 }
 
@@ -99,6 +105,16 @@ guild_environment() {
     echo "$state" >"$1/made"
   }
   as_other env -i PATH="$1/bin:/usr/bin:/bin" HOME=/nonexistent "$1/bin/guild" --version || fail "Guild AI does not start"
+}
+
+server_environment() {
+  local python state
+  python=$(find_python 10 13 "" python3.11-venv) || fail "giftless needs a Python of 3.10 or newer that every user can run"
+  state="$python ${server_requirements[*]}"
+  is_made "$1" "$state" || {
+    make_environment "$1" "$python" "${server_requirements[@]}"
+    echo "$state" >"$1/made"
+  }
 }
 
 is_made() { [ -e "$1/made" ] && [ "$(cat "$1/made")" = "$2" ]; }

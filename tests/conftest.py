@@ -19,7 +19,7 @@ import pytest
 from tests.support.tools import TOOLS
 from tests.support.users import give, remove_tree, shared_directory
 
-pytest_plugins = ["tests.support.guild", "tests.support.hook", "tests.support.sshd"]
+pytest_plugins = ["tests.support.guild", "tests.support.hook", "tests.support.sshd", "tests.support.lfs_server"]
 
 _FOREIGN = ("GIT_", "GITRUN_", "GUILD_", "XDG_", "CONDA_", "LC_")
 _FOREIGN_NAMES = ("VIRTUAL_ENV", "EMAIL", "LANGUAGE", "NO_COLOR", "COLUMNS", "PYTHONPATH", "TMPDIR")

@@ -11,6 +11,7 @@ from pathlib import Path
 from gitrun import store
 from gitrun.errors import GitrunError, NotLocked, RecordError, Refused, RunNotFound, UsageError, system_failed
 from gitrun.fsio import TEMPORARY, make_directories, remove_sealed_tree, remove_tree
+from gitrun.guard import pool_guarded
 from gitrun.layouts import guild
 from gitrun.layouts.guild_home import find_home
 from gitrun.lockfile import LockFile
@@ -19,6 +20,7 @@ from gitrun.ops.fsck import fsck_here
 from gitrun.ops.restore import restore
 from gitrun.ops.verify import verify
 from gitrun.progress import SILENT, Progress
+from gitrun.publish import share_objects
 from gitrun.refs import write_ref
 from gitrun.remotes import Transport
 from gitrun.remotes.address import Address, display_address
@@ -33,7 +35,7 @@ _RANDOM = re.compile(r"-[0-9a-f]{8}\Z")
 
 
 def clone(
-    remote: str,
+    remote: RunArgument,
     run_id: str,
     target: RunArgument = "",
     *,
@@ -65,12 +67,15 @@ def clone(
     try:
         remove_tree(building)
         try:
-            record = _receive(of, address, name, building, progress)
+            record, objects = _receive(of, address, name, building, progress)
             place = _place(_target(target, record), record, known)
             create(place, lambda repository: _fill(repository, building, address, name))
         finally:
             remove_tree(building)
-        return _restored(place, address, known, progress)
+        cloned = _restored(place, address, known, progress)
+        with pool_guarded(place, shared=True):
+            share_objects(place, objects)
+        return cloned
     except OSError as error:
         raise system_failed(error, "clone the run", near=base) from error
 
@@ -90,7 +95,9 @@ def _named(address: Address, refs: dict[str, str], told: str) -> str:
     return found[0]
 
 
-def _receive(of: Transport, address: Address, name: str, building: bytes, progress: Progress) -> LockFile:
+def _receive(
+    of: Transport, address: Address, name: str, building: bytes, progress: Progress
+) -> tuple[LockFile, dict[str, int]]:
     """Everything of the run, checked as far as it can be before it has a place."""
     branch, tag = address.branch(name), address.tag(name)
     of.receive([branch, tag], building)
@@ -103,7 +110,7 @@ def _receive(of: Transport, address: Address, name: str, building: bytes, progre
     refuse_small_disk(building, sum(objects.values()) + record.bytes)
     progress.stage("fetching", sum(objects.values()), "B")
     of.receive_large(objects, building, progress.advance)
-    return record
+    return record, objects
 
 
 def _target(told: RunArgument, record: LockFile) -> bytes:

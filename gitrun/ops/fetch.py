@@ -7,13 +7,14 @@ from hashlib import sha256
 
 from gitrun.errors import NotLocked, RecordError, RunNotFound, system_failed
 from gitrun.fsio import TEMPORARY, remove_tree, sync_tree
-from gitrun.guard import guarded
+from gitrun.guard import guarded, pool_guarded
 from gitrun.ops._context import Context, RunArgument, context
 from gitrun.ops.status import status_here
 from gitrun.progress import SILENT, Progress
+from gitrun.publish import share_objects
 from gitrun.recover import refuse_interrupted
 from gitrun.remotes.address import Address, display_address
-from gitrun.remotes.locks import large_objects, move_objects, reach, received_record
+from gitrun.remotes.locks import check_tree, large_objects, move_objects, reach, received_record
 from gitrun.remotes.network import refuse_small_disk
 from gitrun.repo import RunRepo, check_owner
 from gitrun.results.fetch import FetchResult
@@ -21,7 +22,7 @@ from gitrun.settings import Settings
 
 
 def fetch(
-    run: RunArgument, remote: str = "", *, settings: Settings | None = None, progress: Progress = SILENT
+    run: RunArgument, remote: RunArgument = "", *, settings: Settings | None = None, progress: Progress = SILENT
 ) -> FetchResult:
     """Fetches the locks that a remote has of a run, checked, into `refs/remotes/<name>/` of its repository.
 
@@ -41,7 +42,7 @@ def fetch(
             raise system_failed(error, "fetch the run", near=here.place.run) from error
 
 
-def fetch_here(here: Context, remote: str, progress: Progress) -> FetchResult:
+def fetch_here(here: Context, remote: RunArgument, progress: Progress) -> FetchResult:
     """What `fetch` does, for a caller that holds the guard."""
     assert here.place.repository is not None
     run_id = here.place.run_id
@@ -64,7 +65,8 @@ def fetch_here(here: Context, remote: str, progress: Progress) -> FetchResult:
                     "the newest lock there is not the one that its tag names", path=display_address(address)
                 )
             for commit in repo.history(main):
-                received_record(repo, commit.oid, commit.run_id or run_id)
+                if not mine.has(commit.oid):
+                    check_tree(repo, commit.oid, received_record(repo, commit.oid, commit.run_id or run_id))
             objects, _ = large_objects(repo, repo.history(main))
             lacking = {oid: size for oid, size in objects.items() if not os.path.exists(mine.object_path(oid))}
             new = [commit for commit in repo.history(main) if not mine.has(commit.oid)]
@@ -74,6 +76,8 @@ def fetch_here(here: Context, remote: str, progress: Progress) -> FetchResult:
         of.receive_large(lacking, building, progress.advance)
         sync_tree(building)
         move_objects(building, here.place.repository)
+        with pool_guarded(here.place, shared=True):
+            share_objects(here.place, lacking)
     finally:
         remove_tree(building)
     name = remote_name(address, here.settings)

@@ -18,7 +18,7 @@ from gitrun.settings import Settings
 
 def pull(
     run: RunArgument,
-    remote: str = "",
+    remote: RunArgument = "",
     *,
     force: bool = False,
     settings: Settings | None = None,

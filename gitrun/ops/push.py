@@ -28,7 +28,7 @@ RECEIPTS = b"receipts"
 
 def push(
     run: RunArgument,
-    remote: str = "",
+    remote: RunArgument = "",
     *,
     force: bool = False,
     verify: bool = False,

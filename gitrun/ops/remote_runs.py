@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from gitrun.errors import GitrunError
 from gitrun.fsio import remove_tree
+from gitrun.ops._context import RunArgument
 from gitrun.remotes import Transport
 from gitrun.remotes.address import Address
 from gitrun.remotes.locks import base_name, counts, large_objects, reach
@@ -16,7 +17,9 @@ from gitrun.results.remote import COMPLETE, HISTORY, INCOMPLETE, RemoteRun
 from gitrun.settings import Settings, load
 
 
-def remote_runs(remote: str = "", run_id: str = "", *, settings: Settings | None = None) -> tuple[RemoteRun, ...]:
+def remote_runs(
+    remote: RunArgument = "", run_id: str = "", *, settings: Settings | None = None
+) -> tuple[RemoteRun, ...]:
     """Every run that a remote has, sorted by name; `run_id` for a remote with a repository for each run.
 
     Of a server only the newest commits are fetched, so that a lock whose large files are missing is not told from a complete

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable
+from hashlib import sha256
 
 from gitrun.entry import BLOCK_DEVICE, CHARACTER_DEVICE, FILE, LFS, NOT_STORED
 from gitrun.errors import RecordError, Unsupported, UsageError
@@ -15,15 +16,18 @@ from gitrun.remotes import Transport, transport
 from gitrun.remotes.address import Address, parse
 from gitrun.repo import Commit, RunRepo
 from gitrun.settings import Settings
+from gitrun.tree import TREE_MODE
+from gitrun.treecheck import Files, compare_tree
 
+_GITLINK = b"160000"
 _PRIVILEGES = stat.S_ISUID | stat.S_ISGID
 _HARMLESS = (b"user.", b"system.posix_acl_")
 _COUNTS = re.compile(r"^Gitrun-(Files|Bytes): ([0-9]{1,18})$", re.MULTILINE)
 
 
-def reach(remote: str, run_id: str, settings: Settings) -> tuple[Address, Transport]:
+def reach(remote: str | bytes | os.PathLike[str], run_id: str, settings: Settings) -> tuple[Address, Transport]:
     """The remote that somebody means: a URL, a path, or nothing for `gitrun.remote`.  Raises UsageError."""
-    told = remote or settings.remote
+    told = os.fsdecode(remote) or settings.remote
     if not told:
         raise UsageError("which remote?", hint="name one, or git config --global gitrun.remote URL")
     address = parse(told, run_id)
@@ -60,6 +64,23 @@ def received_record(repo: RunRepo, commit: str, run_id: str) -> LockFile:
                 hint="gitrun export --format tar there, and unpack it by hand",
             )
     return record
+
+
+def check_tree(repo: RunRepo, commit: str, record: LockFile) -> None:
+    """Raises RecordError where the tree of a lock is not what its lock file lists, or a blob is not what was locked."""
+    files: Files = {}
+    pending = [(b"", repo.commit(commit).tree)]
+    while pending:
+        prefix, tree = pending.pop()
+        for name, (mode, oid) in repo.entries(tree).items():
+            if mode == TREE_MODE:
+                pending.append((prefix + name + b"/", oid))
+            else:
+                files[prefix + name] = mode, oid
+    small = {oid for mode, oid in files.values() if mode != _GITLINK}
+    digests = {oid: (sha256(data).hexdigest(), len(data)) for oid in small for data in [repo.read(oid, "blob")]}
+    for fault in compare_tree(record, files, (), digests):
+        raise RecordError(f"what came from the remote is damaged or forged: {fault.message}", path=fault.path)
 
 
 def counts(message: str) -> tuple[int, int]:

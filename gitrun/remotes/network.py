@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from gitrun.copying import hash_file
-from gitrun.errors import ObjectCorrupt, ObjectMissing, Refused, SystemFailed, ToolFailed
+from gitrun.errors import ObjectCorrupt, ObjectMissing, RecordError, Refused, SystemFailed, ToolFailed
 from gitrun.fsio import make_directories, opened, remove_tree, sync_directory
 from gitrun.gitcmd import find_git, find_program
 from gitrun.remotes import Advance, Update
@@ -64,6 +64,11 @@ _SETTINGS = {
 }
 _HELPER = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$REMOTE_USERNAME" "$REMOTE_PASSWORD"; }; f'
 """A credential helper that says what stood in the URL: a password on a command line can be read by everybody."""
+_FORGED = re.compile(
+    r"error: object [0-9a-f]{40}: \w+:|fsck error|not a valid object|did not send all necessary objects"
+    r"|empty filename in tree entry|malformed mode|too-short tree"
+)
+"""What git says of objects that it does not take."""
 _HINTS = (
     (r"could not read Username|Authentication failed|terminal prompts disabled|Authorization error|403|401",
      "give git a credential helper, or the right to write there"),
@@ -217,14 +222,17 @@ def _git_environment(repository: bytes, url: str, more: Mapping[str, str]) -> di
     return told
 
 
-def _failure(words: Sequence[str], url: str, said: str) -> ToolFailed:
-    """What git complained of, on one line, without secrets."""
+def _failure(words: Sequence[str], url: str, said: str) -> ToolFailed | RecordError:
+    """What git complained of, on one line, without secrets; of objects that cannot be right, a RecordError."""
     lines = [re.sub(r"\b(https?|ssh)://[^\s/@]*@", r"\1://", " ".join(line.split())) for line in said.splitlines()]
     lines = [re.sub(r"\?[^\s'\"]*", "?…", line) for line in lines if line]
     weighty = [line for line in lines if re.match(r"(fatal|error|remote|!|\[)", line)] or lines
     told = next((line for line in reversed(weighty) if "Could not read from remote" not in line), "it said nothing")
     hint = next((hint for pattern, hint in _HINTS if re.search(pattern, said)), "")
     verb = " ".join(words[: 2 if words[0] == "lfs" else 1])
+    if _FORGED.search(said):
+        fault = next((line for line in lines if _FORGED.search(line)), told)
+        return RecordError(f"what the remote sent is damaged or forged: {fault[:300]}", path=shown(url))
     return ToolFailed(f"git {verb} failed: {told[:300]}", path=shown(url), hint=hint)
 
 

@@ -31,6 +31,10 @@ class Ssh:
         """Who logs in."""
         return pwd.getpwuid(UID if os.geteuid() == 0 else os.geteuid()).pw_name
 
+    def add_programs(self, directory: Path) -> None:
+        """Puts the programs in a directory before all others, for those who log in."""
+        (self.directory / "programs").symlink_to(directory)
+
     @property
     def command(self) -> str:
         """What stands for `ssh`, as GIT_SSH_COMMAND wants it."""
@@ -76,7 +80,7 @@ def ssh(shared_tmp: Path) -> Iterator[Ssh]:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", top / name], check=True)
     shutil.copy(top / "user_key.pub", top / "authorized_keys")
     found = Ssh(free_port(), top)
-    environment = f"PATH={tool('guild/bin')}:/usr/bin:/bin GIT_CONFIG_NOSYSTEM=1 HOME={shared_tmp}"
+    environment = f"PATH={top}/programs:{tool('guild/bin')}:/usr/bin:/bin GIT_CONFIG_NOSYSTEM=1 HOME={shared_tmp}"
     (top / "sshd_config").write_text(_SERVER.format(port=found.port, top=top, environment=environment))
     (top / "config").write_text(_CLIENT.format(port=found.port, top=top, user=found.user))
     give(top / "user_key")

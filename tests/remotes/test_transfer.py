@@ -1,0 +1,259 @@
+"""push, fetch, pull, clone and remote over every kind of remote, with stock git and git-lfs as the judges."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import gitrun
+from tests.ops.runs import MODEL, repository_of
+from tests.remotes.conftest import change, listed, tree
+from tests.support.lfs_server import Server
+from tests.support.program import git
+from tests.support.program import gitrun as program
+from tests.support.trial import assert_stock_tools_agree
+
+Remote = Callable[[], str]
+KINDS = ("path", "file", "http", "s3", "ssh")
+
+
+@pytest.fixture(params=KINDS)
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A remote without anything in it."""
+    name = tmp_path.name
+    if request.param == "path":
+        return str(tmp_path / "remote.git")
+    if request.param == "file":
+        return f"file://{tmp_path}/re%20mote.git"
+    if request.param == "ssh":
+        return request.getfixturevalue("ssh_remote")  # type: ignore[no-any-return]
+    server: Server = request.getfixturevalue("http_server" if request.param == "http" else "s3_server")
+    return server.address(name)
+
+
+@pytest.fixture
+def ssh_remote(ssh_with_lfs: tuple[str, Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    command, _ = ssh_with_lfs
+    monkeypatch.setenv("GIT_SSH_COMMAND", command)
+    return f"ssh://there/{tmp_path.name}.git"
+
+
+class TestEveryKind:
+    def test_pushed_and_cloned(self, here: Path, there: Path, run_id: str, remote: str) -> None:
+        run = here / "train"
+        told = gitrun.push(run, remote)
+        assert (told.locked, told.already, told.sent_objects, told.name) == (True, False, 1, run_id)
+        assert told.sent_bytes == len(MODEL)
+        (one,) = listed(remote)
+        assert (one["name"], one["state"], one["commit"]) == (run_id, "complete", told.commit)
+        assert (one["files"], one["bytes"]) == (gitrun.status(run).files, gitrun.status(run).bytes)
+
+        cloned = gitrun.clone(remote, run_id, there / "copy")
+        assert (cloned.run, cloned.state, cloned.commit) == (run_id, "locked", told.commit)
+        assert gitrun.verify(there / "copy", strict=True)
+        assert tree(there / "copy") == tree(run)
+        assert_stock_tools_agree(there / "copy")
+        assert not list(there.glob(".tmp*")) and not list((there / ".gitrun").glob(".tmp*"))
+
+    def test_again_nothing_is_sent(self, here: Path, remote: str) -> None:
+        gitrun.push(here / "train", remote)
+        told = gitrun.push(here / "train", remote)
+        assert told.already and told.sent_bytes == 0
+
+    def test_a_second_lock_sends_only_what_is_new(self, here: Path, there: Path, run_id: str, remote: str) -> None:
+        run = here / "train"
+        gitrun.push(run, remote)
+        gitrun.clone(remote, run_id, there / "copy")
+        newest = change(run)
+        told = gitrun.push(run, remote)
+        assert told.sent_bytes == 0 and told.commit == newest
+        fetched = gitrun.fetch(there / "copy", remote)
+        assert (fetched.commit, fetched.new) == (newest, 1)
+        assert gitrun.verify(there / "copy").commit != newest
+        pulled = gitrun.pull(there / "copy", remote)
+        assert pulled.commit == newest and not pulled.already
+        assert tree(there / "copy") == tree(run) and len(gitrun.log(there / "copy").locks) == 2
+        assert gitrun.pull(there / "copy", remote).already
+        assert gitrun.fsck(there / "copy")
+
+    def test_read_back(self, here: Path, remote: str) -> None:
+        told = gitrun.push(here / "train", remote, verify=True)
+        assert told.verified_objects == 1
+        (receipt,) = (repository_of(here / "train") / "gitrun" / "receipts").iterdir()
+        assert told.commit in receipt.read_text() and "@" not in receipt.read_text()
+
+    def test_the_beginning_of_an_id_and_an_unknown_one(self, here: Path, there: Path, run_id: str, remote: str) -> None:
+        gitrun.push(here / "train", remote)
+        assert gitrun.clone(remote, run_id[:8], there / "copy").run == run_id
+        told = program("clone", "--json", remote, "nobody", there / "none").object
+        assert told["exit"] == 3 and not (there / "none").exists()
+
+    def test_from_there_by_stock_git(self, here: Path, run_id: str, remote: str, tmp_path: Path) -> None:
+        gitrun.push(here / "train", remote)
+        command = ["git", "clone", "-q", "-b", f"runs/{run_id}", remote, tmp_path / "stock"]
+        subprocess.run(command, check=True, env={**os.environ, "GIT_LFS_SKIP_SMUDGE": "1"})
+        for words in (["install", "--local"], ["pull"]):
+            subprocess.run(["git", "lfs", *words], cwd=tmp_path / "stock", check=True, capture_output=True)
+        assert (tmp_path / "stock" / "model.bin").read_bytes() == MODEL
+
+
+class TestHistories:
+    @pytest.fixture
+    def remote(self, tmp_path: Path) -> str:
+        return str(tmp_path / "remote.git")
+
+    def test_two_machines_with_one_id_keep_both(self, here: Path, there: Path, run_id: str, remote: str) -> None:
+        gitrun.push(here / "train", remote)
+        gitrun.clone(remote, run_id, there / "copy")
+        one, other = change(here / "train", "one\n"), change(there / "copy", "other\n")
+        gitrun.push(here / "train", remote)
+        told = gitrun.push(there / "copy", remote)
+        assert told.name == f"{run_id}+{other[:8]}" and "another history" in told.notes[0]
+        found = {str(it["name"]): it["commit"] for it in listed(remote)}
+        assert found == {run_id: one, told.name: other}
+        (there / "more").mkdir()
+        assert gitrun.clone(remote, told.name, there / "more" / "second").commit == other
+
+    def test_force_puts_one_in_the_place_of_the_other(self, here: Path, there: Path, run_id: str, remote: str) -> None:
+        gitrun.push(here / "train", remote)
+        gitrun.clone(remote, run_id, there / "copy")
+        change(here / "train", "one\n")
+        other = change(there / "copy", "other\n")
+        gitrun.push(here / "train", remote)
+        assert gitrun.push(there / "copy", remote, force=True).name == run_id
+        assert [it["commit"] for it in listed(remote)] == [other]
+
+    def test_an_unlocked_run_sends_its_history_and_says_so(
+        self, here: Path, there: Path, run_id: str, remote: str
+    ) -> None:
+        gitrun.unlock(here / "train")
+        told = gitrun.push(here / "train", remote)
+        assert not told.locked and "no tag" in told.notes[0]
+        assert [it["state"] for it in listed(remote)] == ["history"]
+        assert program("clone", "--json", remote, run_id, there / "copy").object["exit"] == 3
+
+    def test_never_locked(self, tmp_path: Path, remote: str) -> None:
+        (tmp_path / "bare").mkdir()
+        assert program("push", "--json", tmp_path / "bare", remote).object["exit"] == 3
+
+    def test_what_was_never_stored_is_named(self, tmp_path: Path, remote: str) -> None:
+        run = tmp_path / "run"
+        run.mkdir()
+        (run / "large").write_bytes(MODEL)
+        gitrun.lock(run, link="none")
+        assert "never stored" in gitrun.push(run, remote).notes[0]
+
+    def test_a_repository_for_each_run(self, here: Path, there: Path, run_id: str, tmp_path: Path) -> None:
+        remote = f"{tmp_path}/remotes-{{run}}.git"
+        gitrun.push(here / "train", remote)
+        one = tmp_path / f"remotes-{run_id}.git"
+        assert (
+            git(one, "rev-parse", "main", "locked^{commit}").splitlines() == [gitrun.status(here / "train").commit] * 2
+        )
+        assert gitrun.clone(remote, run_id, there / "copy").run == run_id
+
+    def test_the_default_remote(self, here: Path, there: Path, run_id: str, remote: str) -> None:
+        assert program("push", here / "train").code == 2
+        subprocess.run(["git", "config", "--global", "gitrun.remote", remote], check=True)
+        assert program("push", here / "train").code == 0
+        assert program("remote").out.count(run_id) == 1
+        assert program("fetch", here / "train").out.count("refs/remotes/origin/main") == 1
+
+    def test_many_in_one_go(self, tmp_path: Path, remote: str) -> None:
+        for number in range(5):
+            run = tmp_path / "runs" / f"r{number}"
+            run.mkdir(parents=True)
+            (run / "file").write_text(str(number))
+            gitrun.lock(run)
+        told = program("push", "--all", tmp_path / "runs", remote)
+        assert told.code == 0 and told.out.count("pushed") == 5
+        assert len(listed(remote)) == 5
+
+    @pytest.mark.parametrize("state", ["changed", "unlocked"])
+    def test_pull_onto_somebodys_work_is_refused(
+        self, here: Path, there: Path, run_id: str, remote: str, state: str
+    ) -> None:
+        gitrun.push(here / "train", remote)
+        gitrun.clone(remote, run_id, there / "copy")
+        newest = change(here / "train")
+        gitrun.push(here / "train", remote)
+        copy = there / "copy"
+        if state == "unlocked":
+            gitrun.unlock(copy)
+        (copy / "config.yaml").chmod(0o644)
+        (copy / "config.yaml").write_text("mine\n")
+        assert program("pull", "--json", copy, remote).object["exit"] == 5
+        assert (copy / "config.yaml").read_text() == "mine\n"
+        assert gitrun.pull(copy, remote, force=True).commit == newest
+        assert gitrun.verify(copy) and (copy / "config.yaml").read_text() == "lr: 0.7\n"
+
+    def test_a_run_that_is_here_already(self, here: Path, run_id: str, remote: str) -> None:
+        gitrun.push(here / "train", remote)
+        told = program("clone", "--json", remote, run_id, here / "twin").object
+        assert told["exit"] == 5 and "gitrun pull" in told["error"]["hint"]
+
+    def test_large_files_are_one_file_with_the_stores_pool(
+        self, here: Path, there: Path, run_id: str, remote: str
+    ) -> None:
+        gitrun.push(here / "train", remote)
+        gitrun.clone(remote, run_id, there / "copy")
+        (pooled,) = [path for path in (there / ".gitrun" / "lfs").rglob("*") if path.is_file()]
+        assert pooled.stat().st_nlink == 2
+        (other := there / "other").mkdir()
+        (other / "model").write_bytes(MODEL)
+        gitrun.lock(other)
+        assert pooled.stat().st_nlink == 3
+
+
+class TestHalfWay:
+    @pytest.fixture
+    def remote(self, tmp_path: Path) -> str:
+        return str(tmp_path / "remote.git")
+
+    def test_a_lock_whose_large_file_is_missing_shows_as_incomplete(
+        self, here: Path, there: Path, run_id: str, remote: str
+    ) -> None:
+        gitrun.push(here / "train", remote)
+        (large,) = [path for path in (Path(remote) / "lfs" / "objects").rglob("*") if path.is_file()]
+        large.unlink()
+        assert [it["state"] for it in listed(remote)] == ["incomplete"]
+        told = program("clone", "--json", remote, run_id, there / "copy").object
+        assert told["exit"] == 6 and not list(there.iterdir())
+
+    def test_killed_before_the_refs_and_done_again(self, here: Path, run_id: str, remote: str) -> None:
+        script = (
+            "import os, gitrun.remotes.directory as it, gitrun\n"
+            "it.Directory._move_ref = lambda *_: os.kill(os.getpid(), 9)\n"
+            f"gitrun.push({str(here / 'train')!r}, {remote!r})\n"
+        )
+        subprocess.run([sys.executable, "-c", script], check=False, cwd=Path(gitrun.__file__).parents[1])
+        assert listed(remote) == []
+        told = gitrun.push(here / "train", remote)
+        assert told.sent_bytes == 0 and [it["state"] for it in listed(remote)] == ["complete"]
+
+    def test_a_flipped_bit_on_the_remote_is_found_and_never_comes_here(
+        self, here: Path, there: Path, run_id: str, remote: str
+    ) -> None:
+        gitrun.push(here / "train", remote)
+        (large,) = [path for path in (Path(remote) / "lfs" / "objects").rglob("*") if path.is_file()]
+        large.chmod(0o644)
+        large.write_bytes(b"?" + MODEL[1:])
+        assert program("push", "--verify", here / "train", remote).code == 6
+        assert program("clone", remote, run_id, there / "copy").code == 6
+        assert not list(there.iterdir())
+
+    def test_a_damaged_local_object_is_not_sent(self, here: Path, remote: str) -> None:
+        (mine,) = [path for path in (repository_of(here / "train") / "lfs").rglob("*") if path.is_file()]
+        mine.chmod(0o644)
+        mine.write_bytes(b"?" + MODEL[1:])
+        assert program("push", "--json", here / "train", remote).object["exit"] == 6
+        assert listed(remote) == []
+
+    def test_the_remote_shares_no_inode_with_anything(self, here: Path, remote: str) -> None:
+        gitrun.push(here / "train", remote)
+        assert all(path.stat().st_nlink == 1 for path in Path(remote).rglob("*") if path.is_file())
