@@ -192,3 +192,24 @@ class TestRemote:
         code, found = kinds(locked, run)
         assert code == 4 and "modified" in found
         assert locked.gitrun("restore", run).code == 0 and kinds(locked, run)[0] == 0
+
+
+class TestGitrunsOwnWay:
+    """`gitrun push` and `clone`, which lose nothing."""
+
+    def test_cloned_into_another_home_it_is_guilds_run(self, locked: HookedGuild) -> None:
+        run = run_of(locked)
+        remote = locked.home.base / "remote.git"
+        assert locked.gitrun("push", run.name, remote).code == 0
+        home = other_home(locked)
+        env = {"GUILD_HOME": str(home)}
+        (home / "runs").mkdir()
+        give(home)
+        told = locked.gitrun("clone", "--json", remote, run.name[:8], env=env)
+        assert told.code == 0, told.err
+        assert Path(told.object["path"]) == home / "runs" / run.name
+        shown = locked.guild("-H", str(home), "runs", "info").out
+        assert f"id: {run.name}" in shown and "status: completed" in shown
+        assert kinds(locked, home / "runs" / run.name) == (0, set())
+        again = locked.gitrun("clone", "--json", remote, run.name, env=env)
+        assert again.code == 5  # it is the same run
