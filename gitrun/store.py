@@ -30,6 +30,7 @@ REPOSITORY_SUFFIX = b".git"
 _LONGEST_NAME = 255 - len(REPOSITORY_SUFFIX) - len("-01234567")
 _OWN = b"gitrun"
 _HEAD_BYTES = 1 << 16
+_RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _NOT_IN_A_REF = re.compile(r"[^A-Za-z0-9._-]+|\.\.+|^[.-]+|\.$|\.lock$")
 
 
@@ -253,6 +254,16 @@ def new_run_id(name: bytes) -> str:
     while before != text:
         before, text = text, _NOT_IN_A_REF.sub("-", text).strip("-")
     return f"{text[:100] or 'run'}-{os.urandom(4).hex()}"
+
+
+def is_run_id(text: str) -> bool:
+    """Whether gitrun, or Guild, could have made this id: it is part of refs and of paths."""
+    return bool(_RUN_ID.fullmatch(text)) and ".." not in text
+
+
+def is_harmless_name(name: bytes) -> bool:
+    """Whether a directory may get this name without being asked: none that a program would take for its own."""
+    return bool(name) and not name.startswith((b".", b"-")) and b"/" not in name and b"\0" not in name
 
 
 def refuse_bad_place(place: Place) -> None:

@@ -17,8 +17,9 @@ from gitrun.results.clone import CloneResult
 @click.argument("remote", metavar="REMOTE")
 @click.argument("run_id", metavar="RUN_ID")
 @click.argument("target", metavar="[DIR]", default="", shell_complete=complete_directories)
+@click.option("--upstream", is_flag=True, help="Clone the runs that it links to, too, and theirs.")
 @common_options
-def command(remote: str, run_id: str, target: str, common: Common) -> int:
+def command(remote: str, run_id: str, target: str, upstream: bool, common: Common) -> int:
     """Bring a run from a remote: the same bytes, permissions and times, locked and verified.
 
     RUN_ID is its id there, or the beginning of it; `gitrun remote` lists them. DIR must not exist; without it a Guild run
@@ -37,7 +38,7 @@ def command(remote: str, run_id: str, target: str, common: Common) -> int:
     settings = load()
 
     def work(task: Task) -> CloneResult:
-        return clone(remote, run_id, target, settings=settings, progress=task.progress)
+        return clone(remote, run_id, target, upstream=upstream, settings=settings, progress=task.progress)
 
     where = Target(os.path.abspath(os.fsencode(target or run_id)))
     return run_each(Verb("clone", work, show), [where], common)

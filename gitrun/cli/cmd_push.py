@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from gitrun.cli._console import Common, Console, Painted
@@ -9,6 +11,9 @@ from gitrun.cli._options import all_option, common_options, complete_directories
 from gitrun.cli._report import title
 from gitrun.cli._units import counted, human_size
 from gitrun.results.push import PushResult
+
+if TYPE_CHECKING:
+    from gitrun.settings import Settings
 
 
 @click.command("push")
@@ -20,9 +25,17 @@ from gitrun.results.push import PushResult
 @click.option(
     "--sample", metavar="PERCENT", default="100%", help="With --verify: so many of the large files (default: all)."
 )
+@click.option("--upstream", is_flag=True, help="First push the runs that this one links to, and theirs.")
 @common_options
 def command(
-    run: str, remote: str, below: tuple[str, ...], force: bool, verify: bool, sample: str, common: Common
+    run: str,
+    remote: str,
+    below: tuple[str, ...],
+    force: bool,
+    verify: bool,
+    sample: str,
+    upstream: bool,
+    common: Common,
 ) -> int:
     """Send the locks of runs to a remote.
 
@@ -43,16 +56,47 @@ def command(
 
     if below and remote:
         raise click.UsageError("with --all the only argument is REMOTE")
-    runs, remote = ((), run if run != "." else "") if below else ((run,), remote)
     settings = load()
+    if below and not (verify or upstream):
+        return _all_at_once(below, run if run != "." else "", force, settings, common)
+    runs, remote = ((), run if run != "." else "") if below else ((run,), remote)
     share = _share(sample)
 
     def work(task: Task) -> PushResult:
         return push(
-            task.path, remote, force=force, verify=verify, sample=share, settings=settings, progress=task.progress
+            task.path,
+            remote,
+            force=force,
+            verify=verify,
+            sample=share,
+            upstream=upstream,
+            settings=settings,
+            progress=task.progress,
         )
 
     return run_each(Verb("push", work, show), resolve(runs, below, settings), common._replace(jobs=1))
+
+
+def _all_at_once(below: tuple[str, ...], remote: str, force: bool, settings: Settings, common: Common) -> int:
+    """All runs over one connection, where the remote is one for all."""
+    from gitrun.cli._runner import Task, Verb, run_each
+    from gitrun.cli._targets import resolve
+    from gitrun.errors import GitrunError
+    from gitrun.ops.push import push, push_all
+    from gitrun.remotes.address import RUN
+
+    targets = resolve((), below, settings)
+    paths = [target.path for target in targets if target.failure is None]
+    own = RUN in (remote or settings.remote)
+    told = {} if own else dict(zip(paths, push_all(paths, remote, force=force, settings=settings), strict=True))
+
+    def work(task: Task) -> PushResult:
+        result = told.get(task.path)
+        if isinstance(result, GitrunError):
+            raise result
+        return result or push(task.path, remote, force=force, settings=settings, progress=task.progress)
+
+    return run_each(Verb("push", work, show), targets, common._replace(jobs=1))
 
 
 def _share(told: str) -> float:

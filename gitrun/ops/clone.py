@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from gitrun.repo import LOCKED, MAIN, RunRepo, create
 from gitrun.results.clone import CloneResult
 from gitrun.settings import Settings, load
 from gitrun.store import Place, with_repository
+from gitrun.upstream import recorded
 
 _RANDOM = re.compile(r"-[0-9a-f]{8}\Z")
 
@@ -39,6 +41,7 @@ def clone(
     run_id: str,
     target: RunArgument = "",
     *,
+    upstream: bool = False,
     settings: Settings | None = None,
     progress: Progress = SILENT,
 ) -> CloneResult:
@@ -47,7 +50,7 @@ def clone(
     `run_id` is its name there, or the beginning of it.  `target` must not exist; without it a Guild run goes into the Guild
     home, another one into the current directory.  What comes is checked before anything of it has a name: git objects by
     git, the history and the lock file by `fsck`, every large file by its SHA-256.  Nothing of `target` is there after a
-    failure.
+    failure.  With `upstream` the runs that its lock names, and theirs, are cloned beside it, where its links lead.
 
     Raises RunNotFound, NotLocked for a run without a standing lock there, RecordError for what is not what it claims to
     be, Refused, ToolFailed, SystemFailed.
@@ -75,9 +78,31 @@ def clone(
         cloned = _restored(place, address, known, progress)
         with pool_guarded(place, shared=True):
             share_objects(place, objects)
-        return cloned
     except OSError as error:
         raise system_failed(error, "clone the run", near=base) from error
+    notes = _clone_upstream(remote, place, record, known, progress) if upstream else []
+    return replace(cloned, notes=(*cloned.notes, *notes)) if notes else cloned
+
+
+def _clone_upstream(
+    remote: RunArgument, place: Place, record: LockFile, settings: Settings, progress: Progress
+) -> list[str]:
+    """Clones upstream runs into the directories beside the run that its links lead to; a note for each."""
+    notes = []
+    for it in recorded(record):
+        parts = it.path.split(b"/")
+        if not it.run or len(parts) != 2 or parts[0] != b".." or not store.is_harmless_name(parts[1]):
+            notes.append(
+                f"upstream {it.run or os.fsdecode(it.path)}: its place is not beside the run, and it is left out"
+            )
+            continue
+        target = os.path.join(os.path.dirname(place.run), parts[1])
+        if os.path.lexists(target):
+            notes.append(f"upstream {it.run}: there is something at its place already")
+            continue
+        told = clone(remote, it.run, target, upstream=True, settings=settings, progress=progress)
+        notes += [f"upstream {it.run}: cloned", *told.notes]
+    return notes
 
 
 def _named(address: Address, refs: dict[str, str], told: str) -> str:

@@ -87,6 +87,8 @@ def _build(
     progress.stage("unpacking", 0, "B")
     unpacked = _unpack(path, Spool(spool, progress.advance))
     record = LockFile.decode(unpacked.lock_file) if unpacked.lock_file is not None else None
+    if record is not None and not store.is_run_id(record.run_id):
+        raise RecordError(f"the archive's lock file has no run id: {record.run_id!r}")
     run = wanted or _free(os.path.join(os.path.dirname(building), _name(unpacked)))
     _refuse_known(run, record, settings)
     entries, notes = planned(unpacked, record)
@@ -107,8 +109,8 @@ def _unpack(path: bytes, spool: Spool) -> Unpacked:
 
 
 def _name(unpacked: Unpacked) -> bytes:
-    if not unpacked.name or unpacked.name.startswith(TEMPORARY):
-        raise UsageError("the archive has no name for the run", hint="gitrun import FILE DIR")
+    if not store.is_harmless_name(unpacked.name):
+        raise UsageError("the archive has no name for the run that can be taken", hint="gitrun import FILE DIR")
     return unpacked.name
 
 

@@ -32,7 +32,7 @@ class Transport(Protocol):
     def send_large(self, repository: bytes, objects: Mapping[str, int], advance: Advance) -> int:
         """Sends the LFS objects (oid to size) that the remote lacks; how many bytes that were."""
 
-    def send(self, repository: bytes, updates: Sequence[Update]) -> None:
+    def send(self, repositories: Sequence[bytes], updates: Sequence[Update]) -> None:
         """Sends git objects, then moves refs in this order; raises Refused where one has been moved meanwhile."""
 
     def receive(self, refs: Sequence[str], into: bytes, *, shallow: bool = False) -> None:

@@ -87,12 +87,13 @@ class Directory:
         finally:
             remove_file(building)
 
-    def send(self, repository: bytes, updates: Sequence[Update]) -> None:
+    def send(self, repositories: Sequence[bytes], updates: Sequence[Update]) -> None:
         """Copies packs and loose objects, then moves the refs."""
-        self._make(repository)
         try:
-            for relative in _git_objects(repository):
-                self._copy_object(repository, relative)
+            for repository in repositories:
+                self._make(repository)
+                for relative in _git_objects(repository):
+                    self._copy_object(repository, relative)
             for update in updates:
                 self._move_ref(update)
         except OSError as error:

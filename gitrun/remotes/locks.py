@@ -16,6 +16,7 @@ from gitrun.remotes import Transport, transport
 from gitrun.remotes.address import Address, parse
 from gitrun.repo import Commit, RunRepo
 from gitrun.settings import Settings
+from gitrun.store import is_run_id
 from gitrun.tree import TREE_MODE
 from gitrun.treecheck import Files, compare_tree
 
@@ -52,6 +53,8 @@ def received_record(repo: RunRepo, commit: str, run_id: str) -> LockFile:
     Whoever wrote to the remote shall not decide what runs with the rights of the one who clones.
     """
     record = record_at(repo, commit)
+    if not is_run_id(record.run_id):
+        raise RecordError(f"this is no run id: {record.run_id!r}")
     if record.run_id != run_id:
         raise RecordError(f"the remote says that this is run {run_id}, its lock file says {record.run_id}")
     for entry in record.entries:

@@ -19,7 +19,7 @@ from functools import partial
 
 from gitrun.copying import hash_file
 from gitrun.errors import ObjectCorrupt, ObjectMissing, RecordError, Refused, SystemFailed, ToolFailed
-from gitrun.fsio import make_directories, opened, remove_tree, sync_directory
+from gitrun.fsio import make_directories, opened, remove_tree, sync_directory, write_file
 from gitrun.gitcmd import find_git, find_program
 from gitrun.remotes import Advance, Update
 from gitrun.remotes.address import Address, shown
@@ -90,12 +90,13 @@ class Network:
         told = self._git(["ls-remote", "--quiet", "--refs", REMOTE], os.devnull.encode())
         return {name: oid for oid, _, name in (line.partition("\t") for line in told.splitlines()) if name}
 
-    def send(self, repository: bytes, updates: Sequence[Update]) -> None:
+    def send(self, repositories: Sequence[bytes], updates: Sequence[Update]) -> None:
         """By one `git push`, which moves all refs or none, and only from where they were."""
         words = ["push", "--quiet", "--porcelain", "--no-verify", "--atomic"]
         words += [f"--force-with-lease={it.ref}:{it.old}" for it in updates]
         try:
-            self._git([*words, REMOTE, *(f"{it.new}:{it.ref}" for it in updates)], repository)
+            with _one_of(repositories) as repository:
+                self._git([*words, REMOTE, *(f"{it.new}:{it.ref}" for it in updates)], repository)
         except ToolFailed as error:
             if "stale info" in error.message or "fetch first" in error.message:
                 raise Refused("somebody has pushed this run meanwhile", path=self._shown, hint="push again") from error
@@ -156,6 +157,22 @@ class Network:
 
 
 _BLOCK = 1 << 20
+
+
+@contextmanager
+def _one_of(repositories: Sequence[bytes]) -> Iterator[bytes]:
+    """The repository; of several, one for the duration of a block that borrows the objects of all."""
+    if len(repositories) == 1:
+        yield repositories[0]
+        return
+    scratch = os.fsencode(tempfile.mkdtemp(prefix="gitrun-push-"))
+    try:
+        run_git(["init", "--quiet", "--bare", "--template="], scratch, "", {})
+        lines = [os.path.join(repository, b"objects") + b"\n" for repository in repositories]
+        write_file(os.path.join(scratch, b"objects", b"info", b"alternates"), b"".join(lines), sync=False)
+        yield scratch
+    finally:
+        remove_tree(scratch)
 
 
 def fetch_refs(

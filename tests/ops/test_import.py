@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -233,6 +234,9 @@ HOSTILE: dict[str, tuple[list[Any], int]] = {
     "long-name": ([("x/" + "n" * 256, b"x")], 6),
     "name-of-our-own": ([(".tmp-gitrun-import-0123456789abcdef/a", b"x")], 2),
     "nothing": ([], 2),
+    "name-that-git-obeys": ([(".git/hooks/post-checkout", b"#!/bin/sh\n")], 2),
+    "name-that-ssh-obeys": ([(".ssh/authorized_keys", b"ssh-ed25519 AAAA\n")], 2),
+    "name-that-is-an-option": ([("-rf/a", b"x")], 2),
 }
 
 
@@ -326,6 +330,13 @@ class TestHostile:
         told = program("import", "--json", "a.tar", "run", cwd=elsewhere)
         assert told.code == 6, told
         assert not (elsewhere / "run").exists()
+
+    @pytest.mark.parametrize("run_id", ["../../x-00000000", ".git", "a/b", "x" * 200, "-x"])
+    def test_a_run_id_that_nobody_could_have(self, run: Path, elsewhere: Path, run_id: str, tmp_path: Path) -> None:
+        with tampered(run, tmp_path, elsewhere / "a.tar") as members:
+            kind, data = members["train/.gitrun.lock"]
+            members["train/.gitrun.lock"] = kind, re.sub(rb"# run-id: .*", f"# run-id: {run_id}".encode(), data)
+        assert program("import", "a.tar", "run", cwd=elsewhere).code == 6
 
     @pytest.mark.parametrize(
         "what", ["changed", "missing", "added", "symlink", "fetch", "tag", "no-manifest", "utf-16", "outside"]

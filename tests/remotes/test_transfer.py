@@ -257,3 +257,80 @@ class TestHalfWay:
     def test_the_remote_shares_no_inode_with_anything(self, here: Path, remote: str) -> None:
         gitrun.push(here / "train", remote)
         assert all(path.stat().st_nlink == 1 for path in Path(remote).rglob("*") if path.is_file())
+
+
+class TestManyRuns:
+    @pytest.mark.parametrize("kind", ["path", "http"])
+    def test_all_in_one_go_by_one_push(
+        self, tmp_path: Path, kind: str, http_server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        remote = str(tmp_path / "remote.git") if kind == "path" else http_server.address(tmp_path.name)
+        ids = set()
+        for number in range(40):
+            run = tmp_path / "runs" / f"r{number}"
+            run.mkdir(parents=True)
+            (run / "file").write_text(str(number))
+            if number % 10 == 0:
+                (run / "large").write_bytes(MODEL + bytes([number]))
+            ids.add(gitrun.lock(run).run)
+        trace = tmp_path / "trace"
+        env = {**os.environ, "GIT_TRACE": str(trace)}
+        told = program("push", "--all", tmp_path / "runs", remote, env=env)
+        assert told.code == 0 and told.out.count("pushed ") == 40, told.err
+        if kind == "http":
+            assert trace.read_text().count("built-in: git push") == 1
+        assert {it["name"] for it in listed(remote)} == ids
+        assert {it["state"] for it in listed(remote)} == {"complete"}
+        again = program("push", "--all", tmp_path / "runs", remote)
+        assert again.code == 0 and again.out.count("already there ") == 40
+        some = sorted(ids)[7]
+        assert gitrun.clone(remote, some, tmp_path / "copy").run == some
+
+    def test_one_that_fails_does_not_keep_the_others(self, tmp_path: Path) -> None:
+        for name in ("good", "bad"):
+            run = tmp_path / "runs" / name
+            run.mkdir(parents=True)
+            (run / "large").write_bytes(MODEL + name.encode())
+            gitrun.lock(run)
+        (mine,) = [path for path in (repository_of(tmp_path / "runs" / "bad") / "lfs").rglob("*") if path.is_file()]
+        mine.unlink()
+        told = program("push", "--all", tmp_path / "runs", tmp_path / "remote.git")
+        assert told.code == 6 and "pushed good" in told.out and "is missing" in told.err
+        assert len(listed(tmp_path / "remote.git")) == 1
+
+
+class TestUpstream:
+    def test_upstream_runs_travel_too(self, tmp_path: Path) -> None:
+        home = tmp_path / "home" / "runs"
+        runs = [home / (digit * 32) for digit in "abc"]
+        for run in runs:
+            (run / ".guild").mkdir(parents=True)
+            (run / ".guild" / "opref").write_text("guildfile:/x h '' train\n")
+            (run / "model").write_text(run.name)
+        (runs[1] / "up").symlink_to(f"../{runs[0].name}/model")
+        (runs[2] / "up").symlink_to(f"../{runs[1].name}/model")
+        gitrun.lock(runs[2], upstream=True)
+        told = gitrun.push(runs[2], tmp_path / "remote.git", upstream=True)
+        assert [note for note in told.notes if "pushed" in note] and len(told.notes) == 2
+        assert {it["name"] for it in listed(tmp_path / "remote.git")} == {run.name for run in runs}
+        there = tmp_path / "there" / "runs"
+        there.mkdir(parents=True)
+        cloned = gitrun.clone(tmp_path / "remote.git", runs[2].name, there / runs[2].name, upstream=True)
+        assert len(cloned.notes) == 2
+        assert gitrun.verify(there / runs[2].name, upstream=True)
+        assert (there / runs[2].name / "up").read_text() == runs[1].name
+
+    def test_a_place_that_is_not_beside_the_run_is_left_out(self, tmp_path: Path) -> None:
+        one, other = tmp_path / "x" / "one", tmp_path / "y" / "other"
+        for run in (one, other):
+            run.mkdir(parents=True)
+            (run / "file").write_text(run.name)
+        gitrun.lock(one)
+        (other / "link").symlink_to(one / "file")
+        told = gitrun.lock(other)
+        gitrun.push(other, tmp_path / "remote.git", upstream=True)
+        (tmp_path / "z").mkdir()
+        cloned = gitrun.clone(tmp_path / "remote.git", told.run, tmp_path / "z" / "other", upstream=True)
+        assert "left out" in cloned.notes[0] and [
+            path.name for path in (tmp_path / "z").iterdir() if path.name[0] != "."
+        ] == ["other"]

@@ -53,7 +53,9 @@ def raw_tree(*entries: tuple[bytes, bytes, str]) -> bytes:
     return b"".join(mode + b" " + name + b"\0" + bytes.fromhex(oid) for mode, name, oid in entries)
 
 
-def forge(remote: Path, run_id: str, add: Callable[[list[tuple[bytes, bytes, str]]], None]) -> None:
+def forge(
+    remote: Path, run_id: str, add: Callable[[list[tuple[bytes, bytes, str]]], None], *, digest: str = ""
+) -> None:
     """Puts a commit with another tree, and a tag that names it, in the place of the run's lock."""
     branch, tag = f"refs/heads/runs/{run_id}", f"refs/tags/runs/{run_id}/locked"
     listed_ = plumbing(remote, "ls-tree", "-z", branch).encode().split(b"\0")
@@ -66,9 +68,11 @@ def forge(remote: Path, run_id: str, add: Callable[[list[tuple[bytes, bytes, str
     tree = plumbing(remote, "hash-object", "-t", "tree", "-w", "--literally", "--stdin", data=raw_tree(*entries))
     commit = plumbing(remote, "cat-file", "commit", branch)
     commit = re.sub(r"^tree \w+", f"tree {tree}", commit) + "\n"
+    commit = re.sub(r"(?<=^Lock-File-Sha256: )\w+$", digest, commit, flags=re.MULTILINE) if digest else commit
     oid = plumbing(remote, "hash-object", "-t", "commit", "-w", "--stdin", data=commit.encode())
     told = plumbing(remote, "cat-file", "tag", tag)
     told = re.sub(r"^object \w+", f"object {oid}", told) + "\n"
+    told = re.sub(r"(?<=^Lock-File-Sha256: )\w+$", digest, told, flags=re.MULTILINE) if digest else told
     tag_oid = plumbing(remote, "hash-object", "-t", "tag", "-w", "--stdin", data=told.encode())
     plumbing(remote, "update-ref", branch, oid)
     plumbing(remote, "update-ref", tag, tag_oid)
@@ -162,6 +166,22 @@ class TestTrees:
             plumbing(remote, "update-ref", f"refs/{kind}/runs/other-00000000{suffix}", oid)
         told = refused(remote, "other-00000000", there)
         assert run_id in told["error"]["message"]
+
+    @pytest.mark.parametrize("run_id_there", ["a/b-00000000", "-x-00000000", ".x-00000000"])
+    def test_a_run_id_that_nobody_could_have(self, remote: Path, run_id: str, there: Path, run_id_there: str) -> None:
+        """A consistent lock whose lock file claims it."""
+        lock_file = plumbing(remote, "show", f"refs/heads/runs/{run_id}:.gitrun.lock") + "\n"
+        forged = re.sub(r"# run-id: .*", f"# run-id: {run_id_there}", lock_file).encode()
+        digest = hashlib.sha256(forged).hexdigest()
+
+        def put(entries: list[tuple[bytes, bytes, str]]) -> None:
+            at = [it[1] for it in entries].index(b".gitrun.lock")
+            entries[at] = b"100644", b".gitrun.lock", blob(remote, forged)
+
+        forge(remote, run_id, put, digest=digest)
+        plumbing(remote, "pack-refs", "--all")
+        told = refused(remote, run_id, there)
+        assert "run id" in told["error"]["message"] or "its lock file says" in told["error"]["message"]
 
     def test_the_tag_names_an_older_lock(self, here: Path, remote: Path, run_id: str, there: Path) -> None:
         old = plumbing(remote, "rev-parse", f"refs/tags/runs/{run_id}/locked")
