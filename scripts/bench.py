@@ -79,6 +79,8 @@ VERIFY_BIG = (faster_than("sha256sum", "sha256sum -c", 15), at_most(1.4, "b3sum"
 VERIFY_MANY = (faster_than("sha256sum", "sha256sum -c"),)
 LOCKERS = (who.lock_gitrun, who.lock_git, who.lock_borg)
 FORK_BIG = (at_most(1, "cp", "cp -a, then sync"),)
+PUSH_MIXED = (at_most(1.2, "cp", "cp, sync, SHA-256"),)
+CLONE_MIXED = (at_most(1.3, "git", "git clone, git lfs pull, sync"),)
 RELOCKERS = (who.relock_gitrun, who.relock_git, who.relock_borg)
 VERIFIERS = (who.verify_gitrun, who.verify_sha256sum, who.verify_b3sum)
 
@@ -95,6 +97,29 @@ CASES = (
     Case("verify-mixed", MIXED, "mixed", VERIFIERS, runs=3, warm_up=0, space=6),
     Case("diff-many", f"{MANY}, 1 % changed", "many", (who.diff_gitrun,), (under_seconds(0.5),), pause=0.2, space=1),
     Case("fork-big", BIG, "big", (who.fork_gitrun, who.copy_run), FORK_BIG, runs=3, warm_up=0, pause=4, space=20),
+    Case(
+        "push-mixed",
+        MIXED,
+        "mixed",
+        (who.push_gitrun, who.copy_and_hash),
+        PUSH_MIXED,
+        runs=3,
+        warm_up=0,
+        pause=4,
+        space=8,
+    ),
+    Case("push-again", MIXED, "mixed", (who.push_again_gitrun,), (under_seconds(0.5),), pause=0.2, space=6),
+    Case(
+        "clone-mixed",
+        MIXED,
+        "mixed",
+        (who.clone_gitrun, who.clone_git),
+        CLONE_MIXED,
+        runs=3,
+        warm_up=0,
+        pause=4,
+        space=12,
+    ),
     Case("status-1000", "1,000 locked runs", "runs", (who.status_gitrun,), (under_seconds(2),), pause=0.5, space=1),
     Case("lock-100k", HUNDRED, "many100k", (who.lock_gitrun,), MEMORY, runs=1, warm_up=0, space=3, watched=True),
     Case("verify-100k", HUNDRED, "many100k", (who.verify_gitrun,), MEMORY, runs=1, warm_up=0, space=3, watched=True),

@@ -294,6 +294,71 @@ def copy_run(area: Area) -> Contender:
     return Contender("cp", "cp -a, then sync", command, area.place, prepare=partial(remove, copy))
 
 
+# --- push, clone ------------------------------------------------------------------------------------------------------
+
+
+def _remote(area: Area) -> Path:
+    return area.side / "remote.git"
+
+
+def _push(area: Area) -> tuple[str, ...]:
+    return (*area.gitrun, "push", str(area.run), str(_remote(area)))
+
+
+def push_gitrun(area: Area) -> Contender:
+    def setup() -> None:
+        area.reset()
+        area.call(*area.gitrun, "lock", str(area.run))
+
+    return Contender(
+        "gitrun", "gitrun push", _push(area), area.place, setup=setup, prepare=partial(remove, _remote(area))
+    )
+
+
+def push_again_gitrun(area: Area) -> Contender:
+    def setup() -> None:
+        area.reset()
+        area.call(*area.gitrun, "lock", str(area.run))
+        area.call(*_push(area))
+
+    return Contender("gitrun", "gitrun push", _push(area), area.place, setup=setup)
+
+
+def copy_and_hash(area: Area) -> Contender:
+    """Copies, syncs as a push does, and hashes the copies with OpenSSL's SHA-256."""
+    copy = area.side / "copy"
+    script = 'cp -r "$0" "$1" && find "$1" -type f -exec sync {} + && find "$1" -type f -exec openssl dgst -sha256 {} +'
+    command = ("sh", "-c", script, str(area.run), str(copy))
+    return Contender("cp", "cp, sync, SHA-256", command, area.place, ("openssl",), prepare=partial(remove, copy))
+
+
+def clone_gitrun(area: Area) -> Contender:
+    there = area.side / "there"
+
+    def setup() -> None:
+        push_again_gitrun(area).setup()
+
+    def prepare() -> None:
+        remove(there)
+        there.mkdir()
+
+    command = (*area.gitrun, "clone", str(_remote(area)), "run-", str(there / "run"))
+    return Contender("gitrun", "gitrun clone", command, area.place, setup=setup, prepare=prepare)
+
+
+def clone_git(area: Area) -> Contender:
+    clone = area.side / "clone"
+    script = (
+        'export GIT_LFS_SKIP_SMUDGE=1; git clone -q "$0" "$1" --no-checkout && cd "$1" && git lfs install --local >/dev/null'
+        " && git checkout -q $(git for-each-ref --format='%(refname:short)' refs/remotes/origin/runs) && git lfs pull"
+        " && find . -type f -exec sync {} +"
+    )
+    command = ("sh", "-c", script, str(_remote(area)), str(clone))
+    return Contender(
+        "git", "git clone, git lfs pull, sync", command, area.place, ("git", "git-lfs"), prepare=partial(remove, clone)
+    )
+
+
 # --- status -----------------------------------------------------------------------------------------------------------
 
 
