@@ -19,8 +19,11 @@ _MANY = 3
 @runs_argument
 @all_option
 @click.option("--repair", is_flag=True, help="Take good bytes from the run, or from another run's repository.")
+@click.option(
+    "--remote", metavar="REMOTE", help="Read the copy on a remote, too; either side is repaired from the other."
+)
 @common_options
-def command(runs: tuple[str, ...], below: tuple[str, ...], repair: bool, common: Common) -> int:
+def command(runs: tuple[str, ...], below: tuple[str, ...], repair: bool, remote: str | None, common: Common) -> int:
     """Check the stored copies of runs.
 
     Every git object, every git-lfs object, the tag and the lock file are read and checked. All faults are reported, with
@@ -40,7 +43,7 @@ def command(runs: tuple[str, ...], below: tuple[str, ...], repair: bool, common:
     settings = load()
 
     def work(task: Task) -> FsckResult:
-        return fsck(task.path, repair=repair, settings=settings, progress=task.progress)
+        return fsck(task.path, repair=repair, remote=remote, settings=settings, progress=task.progress)
 
     def tell(result: FsckResult, console: Console) -> None:
         show(result, console, repair=repair)

@@ -36,11 +36,17 @@ _ROUNDS = 5
 
 
 def fsck(
-    run: RunArgument, *, repair: bool = False, settings: Settings | None = None, progress: Progress = SILENT
+    run: RunArgument,
+    *,
+    repair: bool = False,
+    remote: RunArgument | None = None,
+    settings: Settings | None = None,
+    progress: Progress = SILENT,
 ) -> FsckResult:
     """The health of the stored copy of a run; `exit` is 6 where something is damaged, 0 once all of it is mended.
 
-    With `repair`, good bytes are taken from the run and from other runs' repositories; they are checked first.
+    With `repair`, good bytes are taken from the run and from other runs' repositories; they are checked first.  With
+    `remote` (empty: `gitrun.remote`) the copy there is read as well, and either side is repaired from the other.
     Raises RunNotFound, NotLocked when there is no stored copy, RunBusy, Refused for somebody else's repository, and
     SystemFailed.
     """
@@ -49,7 +55,11 @@ def fsck(
         here = _with_nameless(here.again())
         if here.place.repository is None:
             raise NotLocked("there is no stored copy of this run", path=here.place.run, hint="gitrun lock makes one")
-        return fsck_here(here, repair=repair, progress=progress)
+        if remote is None:
+            return fsck_here(here, repair=repair, progress=progress)
+        from gitrun.ops.fsck_remote import with_remote
+
+        return with_remote(here, remote, repair=repair, progress=progress)
 
 
 def _with_nameless(here: Context) -> Context:

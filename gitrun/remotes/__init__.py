@@ -44,6 +44,9 @@ class Transport(Protocol):
     def missing(self, objects: Mapping[str, int]) -> list[str]:
         """The LFS objects that the remote does not have, as far as that can be told without fetching them."""
 
+    def mend(self, repository: bytes, objects: Mapping[str, int]) -> list[str]:
+        """Puts good LFS objects of a repository in the place of damaged ones there; those that it could do that with."""
+
 
 def transport(address: Address) -> Transport:
     """What speaks to the remote at an address."""

@@ -157,6 +157,15 @@ class Directory:
         """Those that are not there, or of another size."""
         return [oid for oid, size in objects.items() if _size(object_path(self._path, oid)) != size]
 
+    def mend(self, repository: bytes, objects: Mapping[str, int]) -> list[str]:
+        """Copies them anew; one that is damaged here, too, is left out."""
+        mended = []
+        for oid in objects:
+            with suppress(ObjectMissing, ObjectCorrupt, OSError):
+                self._copy_large(object_path(repository, oid), object_path(self._path, oid), oid)
+                mended.append(oid)
+        return mended
+
     # -- the repository --
 
     def _check(self) -> None:

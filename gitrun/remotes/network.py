@@ -133,6 +133,14 @@ class Network:
         """Not told: only a server's own answer to a fetch would be worth anything."""
         return []
 
+    def mend(self, repository: bytes, objects: Mapping[str, int]) -> list[str]:
+        """Sends those that the server says it has not; what it holds damaged, only whoever runs it can remove."""
+        mended = []
+        for oid, size in objects.items():
+            if self.send_large(repository, {oid: size}, lambda _: None):
+                mended.append(oid)
+        return mended
+
     @property
     def _shown(self) -> str:
         return shown(self._address.url)

@@ -334,3 +334,75 @@ class TestUpstream:
         assert "left out" in cloned.notes[0] and [
             path.name for path in (tmp_path / "z").iterdir() if path.name[0] != "."
         ] == ["other"]
+
+
+class TestFsck:
+    @pytest.fixture
+    def remote(self, here: Path, tmp_path: Path) -> Path:
+        gitrun.push(here / "train", tmp_path / "remote.git")
+        return tmp_path / "remote.git"
+
+    def large(self, top: Path) -> Path:
+        (found,) = [path for path in (top / "lfs" / "objects").rglob("*") if path.is_file()]
+        return found
+
+    def damage(self, path: Path) -> None:
+        path.chmod(0o644)
+        path.write_bytes(b"?" + MODEL[1:])
+
+    def test_both_are_whole(self, here: Path, remote: Path) -> None:
+        told = gitrun.fsck(here / "train", remote=remote)
+        assert told.ok and not told.findings
+        assert not list((here / ".gitrun").glob(".tmp*"))
+
+    @pytest.mark.parametrize("how", ["damaged", "missing"])
+    def test_the_remote_is_mended_from_here(self, here: Path, remote: Path, how: str) -> None:
+        self.damage(self.large(remote)) if how == "damaged" else self.large(remote).unlink()
+        told = program("fsck", "--json", "--remote", remote, here / "train").object
+        assert told["exit"] == 6 and "on the remote" in told["findings"][0]["message"]
+        assert gitrun.fsck(here / "train", repair=True, remote=remote).exit == 0
+        assert self.large(remote).read_bytes() == MODEL
+        assert gitrun.fsck(here / "train", remote=remote).findings == ()
+
+    @pytest.mark.parametrize("how", ["damaged", "missing"])
+    def test_the_stored_copy_is_mended_from_there(self, here: Path, remote: Path, how: str) -> None:
+        """Where neither the run nor the pool has the bytes any more."""
+        run = here / "train"
+        gitrun.unlock(run)
+        (run / "model.bin").write_bytes(b"written over")
+        mine = self.large(repository_of(run))
+        if how == "damaged":
+            self.damage(mine)  # and with it the pool's, which is the same file
+        else:
+            mine.unlink()
+            self.large(here / ".gitrun").unlink()
+        assert gitrun.fsck(run, repair=True).exit == 6
+        assert gitrun.fsck(run, repair=True, remote=remote).exit == 0
+        assert gitrun.fsck(run).ok and self.large(repository_of(run)).read_bytes() == MODEL
+
+    def test_git_objects_come_back_too(self, here: Path, remote: Path) -> None:
+        run = here / "train"
+        gitrun.unlock(run)
+        (run / "config.yaml").write_bytes(b"written over")
+        for pack in (repository_of(run) / "objects" / "pack").iterdir():
+            pack.chmod(0o644)
+            pack.unlink()
+        assert gitrun.fsck(run, repair=True).exit == 6
+        assert gitrun.fsck(run, repair=True, remote=remote).exit == 0
+        assert gitrun.fsck(run).ok
+
+    def test_a_server(self, here: Path, http_server: Server, tmp_path: Path) -> None:
+        address = http_server.address(tmp_path.name + "-fsck")
+        gitrun.push(here / "train", address)
+        assert gitrun.fsck(here / "train", remote=address).ok
+        (stored,) = [
+            path for path in (http_server.root / "lfs" / "lfs" / f"{tmp_path.name}-fsck").rglob("*") if path.is_file()
+        ]
+        stored.unlink()
+        assert gitrun.fsck(here / "train", remote=address).exit == 6
+        assert gitrun.fsck(here / "train", repair=True, remote=address).exit == 0
+        assert gitrun.fsck(here / "train", remote=address).ok
+
+    def test_a_remote_that_does_not_know_the_run(self, here: Path, tmp_path: Path) -> None:
+        subprocess.run(["git", "init", "-q", "--bare", tmp_path / "empty.git"], check=True)
+        assert program("fsck", "--remote", tmp_path / "empty.git", here / "train").code == 3
