@@ -38,6 +38,8 @@ class Settings:
     """`gitrun.gitLink`: write a `.git` file into locked runs."""
     remote: str = ""
     """`gitrun.remote`: the remote where none is named."""
+    stall_timeout: int = 300
+    """`gitrun.stallTimeout`: seconds in which a server must move something."""
     author: Identity = Identity("unknown", "unknown@localhost")
     committer: Identity = Identity("unknown", "unknown@localhost")
 
@@ -55,6 +57,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         large_threshold=_size("gitrun.largeThreshold", config.get("gitrun.largethreshold", "1m")),
         git_link=_boolean("gitrun.gitLink", config.get("gitrun.gitlink", "true")),
         remote=config.get("gitrun.remote", ""),
+        stall_timeout=_seconds("gitrun.stallTimeout", config.get("gitrun.stalltimeout", "300")),
         author=_identity("AUTHOR", env, config),
         committer=_identity("COMMITTER", env, config),
     )
@@ -76,6 +79,12 @@ def _size(key: str, value: str) -> int:
         return parse_size(value)
     except UsageError:
         raise UsageError(f"not a size: {key} = {value!r}", hint=f"git config --global {key} 1MiB") from None
+
+
+def _seconds(key: str, value: str) -> int:
+    if re.fullmatch(r"[1-9][0-9]{0,5}", value):
+        return int(value)
+    raise UsageError(f"not a number of seconds: {key} = {value!r}", hint=f"git config --global {key} 300")
 
 
 def _boolean(key: str, value: str) -> bool:

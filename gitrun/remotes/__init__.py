@@ -48,12 +48,12 @@ class Transport(Protocol):
         """Puts good LFS objects of a repository in the place of damaged ones there; those that it could do that with."""
 
 
-def transport(address: Address) -> Transport:
-    """What speaks to the remote at an address."""
+def transport(address: Address, patience: float) -> Transport:
+    """What speaks to the remote at an address; a server that moves nothing for `patience` seconds has failed."""
     if address.directory is not None:
         from gitrun.remotes.directory import Directory
 
         return Directory(address.directory)
     from gitrun.remotes.network import Network
 
-    return Network(address)
+    return Network(address, patience)

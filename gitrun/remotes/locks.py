@@ -32,7 +32,7 @@ def reach(remote: str | bytes | os.PathLike[str], run_id: str, settings: Setting
     if not told:
         raise UsageError("which remote?", hint="name one, or git config --global gitrun.remote URL")
     address = parse(told, run_id)
-    return address, transport(address)
+    return address, transport(address, settings.stall_timeout)
 
 
 def large_objects(repo: RunRepo, commits: Iterable[Commit]) -> tuple[dict[str, int], int]:

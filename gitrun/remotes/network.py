@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
 
 from gitrun.copying import hash_file
 from gitrun.errors import ObjectCorrupt, ObjectMissing, RecordError, Refused, SystemFailed, ToolFailed
@@ -57,7 +58,6 @@ _SETTINGS = {
     "lfs.fetchinclude": "",
     "lfs.fetchexclude": "",
     "lfs.skipdownloaderrors": "false",
-    "lfs.activitytimeout": "60",
     "lfs.locksverify": "false",
     "lfs.allowincompletepush": "false",
     "lfs.transfer.maxretries": "3",
@@ -82,8 +82,9 @@ _HINTS = (
 class Network:
     """The repository at a URL."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, address: Address, patience: float) -> None:
+        """`patience`: so many seconds git-lfs may move nothing."""
+        self._address, self._patience = address, patience
 
     def refs(self) -> dict[str, str]:
         """By `git ls-remote`."""
@@ -105,13 +106,11 @@ class Network:
     def send_large(self, repository: bytes, objects: Mapping[str, int], advance: Advance) -> int:
         """By `git lfs push`, which asks the server first what it lacks."""
         oids = list(objects)
-        before = dict.fromkeys(oids, 0)
         sent = _Counted(advance)
         for at in range(0, len(oids), _BATCH):
             with sent.listening() as listened:
-                words = ["lfs", "push", "--object-id", REMOTE, *oids[at : at + _BATCH]]
-                self._git(words, repository, listened, lfs=True)
-        del before
+                words = ["push", "--object-id", REMOTE, *oids[at : at + _BATCH]]
+                self._git_lfs(words, repository, listened, sent)
         return sent.total
 
     def receive(self, refs: Sequence[str], into: bytes, *, shallow: bool = False) -> None:
@@ -125,7 +124,7 @@ class Network:
         largest = max(objects.values())
         counted = _Counted(advance)
         with counted.listening() as listened:
-            self._git(["lfs", "fetch", "--all", REMOTE], into, listened, lfs=True, largest=largest + _BLOCK)
+            self._git_lfs(["fetch", "--all", REMOTE], into, listened, counted, largest=largest + _BLOCK)
         for oid, size in objects.items():
             _check_large(into, oid, size)
 
@@ -149,19 +148,21 @@ class Network:
         more = {"REMOTE_USERNAME": self._address.username, "REMOTE_PASSWORD": self._address.password}
         return more if self._address.password else {}
 
-    def _git(
-        self,
-        words: Sequence[str],
-        repository: bytes,
-        more: Mapping[str, str] | None = None,
-        *,
-        lfs: bool = False,
-        largest: int = 0,
-    ) -> str:
-        if lfs:
-            find_program("git-lfs")
-        environment = {**self._environment(), **(more or {})}
-        return run_git(words, repository, self._address.url, environment, largest=largest)
+    def _git(self, words: Sequence[str], repository: bytes) -> str:
+        return run_git(words, repository, self._address.url, self._environment())
+
+    def _git_lfs(
+        self, words: Sequence[str], repository: bytes, more: Mapping[str, str], counted: _Counted, *, largest: int = 0
+    ) -> None:
+        run_git_lfs(
+            words,
+            repository,
+            self._address.url,
+            {**self._environment(), **more},
+            moved=lambda: counted.total,
+            patience=self._patience,
+            largest=largest,
+        )
 
 
 _BLOCK = 1 << 20
@@ -204,32 +205,79 @@ def fetch_refs(
 def run_git(
     words: Sequence[str], repository: bytes, url: str, environment: Mapping[str, str], *, largest: int = 0
 ) -> str:
-    """What git prints; `url` is the remote REMOTE, and no file of more than `largest` bytes is written.  Raises ToolFailed."""
-    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (largest, largest)) if largest else None
+    """What git prints; `url` is the remote REMOTE, and no file of more than `largest` bytes is written.
+
+    Raises ToolFailed, and RecordError for objects that cannot be right.
+    """
+    with _started([find_git(), *words], repository, url, environment, largest) as git:
+        stdout, stderr = git.communicate()
+    if git.returncode:
+        raise _failure(words, url, stderr + "\n" + stdout)
+    return stdout
+
+
+def run_git_lfs(
+    words: Sequence[str],
+    repository: bytes,
+    url: str,
+    environment: Mapping[str, str],
+    *,
+    moved: Callable[[], int],
+    patience: float,
+    largest: int = 0,
+) -> None:
+    """Runs git-lfs, as long as it moves something: `moved` are the bytes so far.  Raises ToolFailed after `patience` seconds.
+
+    git-lfs 3 waits for ever for an object that a server's answer has left out.
+    """
+    with _started([find_program("git-lfs"), *words], repository, url, environment, largest) as lfs:
+        before, since = moved(), time.monotonic()
+        while True:
+            try:
+                stdout, stderr = lfs.communicate(timeout=0.5)
+                break
+            except subprocess.TimeoutExpired:
+                if moved() != before:
+                    before, since = moved(), time.monotonic()
+                elif time.monotonic() - since > patience:
+                    lfs.kill()
+                    lfs.communicate()
+                    raise ToolFailed(
+                        f"git lfs {words[0]} has moved nothing for {patience:g} s",
+                        path=shown(url),
+                        hint="try again; gitrun.stallTimeout is how long it may take",
+                    ) from None
+    if lfs.returncode:
+        raise _failure(["lfs", *words], url, stderr + "\n" + stdout)
+
+
+def _started(
+    command: Sequence[str], repository: bytes, url: str, environment: Mapping[str, str], largest: int
+) -> subprocess.Popen[str]:
     try:
-        done = subprocess.run(
-            [find_git(), *words],
+        process = subprocess.Popen(
+            command,
             env=_git_environment(repository, url, environment),
             cwd="/",
             stdin=None if sys.stdin is not None and sys.stdin.isatty() else subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            preexec_fn=limit,
-            check=False,
         )
+        if largest:
+            with suppress(ProcessLookupError):  # it has ended already
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest, largest))
     except OSError as error:
         raise ToolFailed(f"git could not be started: {error.strerror}", hint="apt install git, or the like") from error
-    if done.returncode:
-        raise _failure(words, url, done.stderr + "\n" + done.stdout)
-    return done.stdout
+    return process
 
 
 def _git_environment(repository: bytes, url: str, more: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or _KEPT.fullmatch(name)}
     settings = {**_SETTINGS, f"remote.{REMOTE}.url": url}
     if "REMOTE_PASSWORD" in more:
-        settings["credential.helper"] = _HELPER
+        settings[f"credential.{_origin(url)}.helper"] = _HELPER  # for no other host, wherever the server may lead
     terminal = sys.stdin is not None and sys.stdin.isatty()
     told = {
         **kept,
@@ -245,6 +293,11 @@ def _git_environment(repository: bytes, url: str, more: Mapping[str, str]) -> di
     for number, (key, value) in enumerate(settings.items()):
         told |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     return told
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _failure(words: Sequence[str], url: str, said: str) -> ToolFailed | RecordError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 import gitrun
 from tests.ops.runs import MODEL
 from tests.remotes.conftest import change, listed
+from tests.support.faulty_lfs import Faulty, serving
 from tests.support.lfs_server import Server
 from tests.support.picture import Picture, picture
 from tests.support.program import gitrun as program
@@ -369,3 +371,89 @@ class TestLyingLfs:
         assert listed(address) == []
         subprocess.run(["git", "config", "--global", "--unset", "lfs.url"], check=True)
         assert program("push", here / "train", address).code == 0
+
+
+class TestFaultyLfs:
+    """H160 and H161: answers that no honest server gives."""
+
+    @pytest.fixture
+    def address(self, here: Path, http_server: Server, tmp_path: Path) -> str:
+        gitrun.push(here / "train", http_server.address(tmp_path.name))
+        return http_server.address(tmp_path.name)
+
+    @pytest.fixture
+    def faulty(self, address: str) -> Iterator[Faulty]:
+        """In the place of the true one, once the run was pushed."""
+        with serving(MODEL) as server:
+            settings = {
+                "lfs.url": server.url,
+                "lfs.activitytimeout": "2",
+                "lfs.transfer.maxretrydelay": "1",
+                "gitrun.stallTimeout": "6",
+            }
+            for key, value in settings.items():
+                subprocess.run(["git", "config", "--global", key, value], check=True)
+            yield server
+
+    def test_an_honest_answer(self, address: str, faulty: Faulty, run_id: str, there: Path) -> None:
+        assert gitrun.clone(address, run_id, there / "copy").state == "locked"
+        assert [method for method, _, _ in faulty.seen] == ["POST", "GET"]
+
+    @pytest.mark.parametrize("fault", ["batch-429", "download-429", "download-cut-once"])
+    def test_h161_what_passes_is_waited_for(
+        self, address: str, faulty: Faulty, run_id: str, there: Path, fault: str
+    ) -> None:
+        faulty.fault = fault
+        assert gitrun.clone(address, run_id, there / "copy").state == "locked"
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            "batch-html",
+            "batch-500",
+            "batch-401",
+            "batch-nothing",
+            "batch-missing",
+            "batch-no-actions",
+            "batch-other-oid",
+            "batch-sha512",
+            "href-file",
+            "action-expired",
+            "download-404",
+            "download-cut",
+            "download-stall",
+            "download-endless",
+            "download-flipped",
+        ],
+    )
+    def test_h160_h161_nothing_comes_here(
+        self, address: str, faulty: Faulty, run_id: str, there: Path, fault: str
+    ) -> None:
+        faulty.fault = fault
+        refused(address, run_id, there, (6, 7))
+        assert faulty.seen
+
+    @pytest.mark.parametrize("fault", ["batch-extra", "batch-other-size"])
+    def test_h160_what_was_not_asked_for_does_no_harm(
+        self, address: str, faulty: Faulty, run_id: str, there: Path, fault: str
+    ) -> None:
+        faulty.fault = fault
+        told = program("clone", "--json", address, run_id, there / "copy").object
+        assert told["exit"] in (0, 6, 7)
+        if told["exit"] == 0:
+            assert gitrun.verify(there / "copy")
+            stored = [
+                path.name for path in (there / ".gitrun" / "copy.git" / "lfs" / "objects").rglob("*") if path.is_file()
+            ]
+            assert stored == [hashlib.sha256(MODEL).hexdigest()]
+
+    @pytest.mark.parametrize("fault", ["batch-401", "batch-redirect", "download-redirect", "href-elsewhere"])
+    def test_h160_the_password_goes_to_no_other_host(
+        self, address: str, faulty: Faulty, run_id: str, there: Path, fault: str, http_server: Server
+    ) -> None:
+        with serving(MODEL) as other:
+            faulty.fault, faulty.elsewhere = fault, other.url
+            program("clone", address, run_id, there / "copy")
+            assert faulty.seen and (other.seen or fault == "batch-401")
+            secret = base64.b64encode(f"writer:{http_server.password}".encode()).decode()
+            assert not any(secret in sent for sent in faulty.authorizations() | other.authorizations())
