@@ -2,13 +2,14 @@
 """Serves git repositories with git-lfs over HTTP on this machine alone, to try `gitrun push` and `clone` with a real server.
 
     .tools/servers/bin/python scripts/serve_remote.py                    large files in a directory
-    .tools/servers/bin/python scripts/serve_remote.py --bucket s3://lfs  in a bucket, by signed URLs
+    .tools/servers/bin/python scripts/serve_remote.py --s3               in a bucket of an S3 server of its own (moto), by signed URLs
+    .tools/servers/bin/python scripts/serve_remote.py --bucket s3://lfs  in that bucket, which must exist
 
 git's own `git http-backend` answers for git, giftless for git-lfs, both behind one address with a password.  It prints one
 line of JSON (`url`, `username`, `password`, `root`); a repository `<url>/<name>.git` is made when it is first asked for.  The
 server ends with its standard input, and removes what it keeps unless `--root` says where.
 
-The bucket is reached as boto3 finds it (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …); it must exist.
+A bucket is reached as boto3 finds it (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …).
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import socketserver
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -159,20 +163,47 @@ def giftless(root: Path, bucket: str) -> Any:
     return init_app(additional_config=config)
 
 
+@contextmanager
+def own_bucket() -> Iterator[str]:
+    """A bucket of an S3 server that runs as long as the block."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [Path(sys.executable).with_name("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as moto:
+        try:
+            keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+            os.environ.update(keys, AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}")
+            import boto3
+
+            while moto.poll() is None:
+                try:
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            boto3.client("s3").create_bucket(Bucket="runs")
+            yield "s3://runs"
+        finally:
+            moto.terminate()
+
+
 def main() -> None:
     """Serves until standard input ends."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="where everything is kept (default: nowhere, once it has ended)")
     parser.add_argument("--bucket", default="", metavar="s3://NAME", help="keep large files in this bucket")
+    parser.add_argument("--s3", action="store_true", help="keep large files in a bucket of an S3 server of its own")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
     root = options.root or Path(tempfile.mkdtemp(prefix="gitrun-remote-"))
     (root / "git").mkdir(parents=True, exist_ok=True)
     (root / "lfs").mkdir(exist_ok=True)
     password = secrets.token_urlsafe(12)
-    with make_server(
-        "127.0.0.1", options.port, Front(root, password, giftless(root, options.bucket)), Server, Quiet
-    ) as server:
+    with (
+        own_bucket() if options.s3 else nullcontext(options.bucket) as bucket,
+        make_server("127.0.0.1", options.port, Front(root, password, giftless(root, bucket)), Server, Quiet) as server,
+    ):
         url = f"http://127.0.0.1:{server.server_port}"
         told = {"url": url, "username": "writer", "password": password, "root": str(root), "reader": _READER}
         print(json.dumps(told), flush=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.guild import ACTIVE
 from tests.support.hook import HookedGuild
 from tests.support.picture import Picture, picture
 from tests.support.users import as_user
@@ -131,6 +132,17 @@ class TestCommands:
         assert hooked.guild("lock", "-y", "--completed", "2:3").code == 0
         locked = [number for number, one in enumerate(listed, 1) if is_locked(hooked.home.runs / one["id"])]
         assert locked == [2, 3]
+
+    def test_all_kinds_of_runs_at_once(self, hooked: HookedGuild) -> None:
+        told = hooked.guild("runs", "lock", "-y", ":")
+        assert told.code == 5  # those that have not ended
+        runs = [run for run in hooked.home.runs.iterdir() if (run / ".guild" / "opref").exists()]
+        active = {hooked.home.ids[kind][0] for kind in ACTIVE} | set(hooked.home.ids["staged-batch-child"])
+        assert {run.name for run in runs if not is_locked(run)} == active
+        finished = [run.name for run in runs if is_locked(run)]
+        assert hooked.guild("runs", "verify", *finished).code == 0
+        assert hooked.guild("runs", "unlock", "-y", *finished).code == 0
+        assert not any(map(is_locked, runs))
 
     def test_an_active_run_is_refused_with_gitruns_code(self, hooked: HookedGuild) -> None:
         assert hooked.guild("lock", "-y", hooked.home.run("staged").name).code == 5

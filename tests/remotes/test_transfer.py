@@ -14,9 +14,11 @@ import gitrun
 from tests.ops.runs import MODEL, repository_of
 from tests.remotes.conftest import change, listed, tree
 from tests.support.lfs_server import Server
+from tests.support.mounts import mounted
 from tests.support.program import git
 from tests.support.program import gitrun as program
 from tests.support.trial import assert_stock_tools_agree
+from tests.support.users import give
 
 Remote = Callable[[], str]
 KINDS = ("path", "file", "http", "s3", "ssh")
@@ -406,3 +408,42 @@ class TestFsck:
     def test_a_remote_that_does_not_know_the_run(self, here: Path, tmp_path: Path) -> None:
         subprocess.run(["git", "init", "-q", "--bare", tmp_path / "empty.git"], check=True)
         assert program("fsck", "--remote", tmp_path / "empty.git", here / "train").code == 3
+
+
+class TestFailures:
+    """Exit code 7, one line, a hint, and nothing half-done that a second push does not finish."""
+
+    def test_a_full_disk_there(self, here: Path, run_id: str, tmp_path: Path) -> None:
+        run = here / "train"
+        gitrun.unlock(run)
+        (run / "huge").write_bytes(os.urandom(40 << 20))
+        gitrun.lock(run)
+        with mounted("tmpfs", tmp_path) as disk:
+            told = program("push", "--json", run, disk / "remote.git").object
+            assert told["exit"] == 7 and told["error"]["hint"]
+            assert listed(disk / "remote.git") == []
+            gitrun.unlock(run)
+            (run / "huge").unlink()
+            gitrun.lock(run)
+
+    def test_a_remote_that_is_read_only(self, shared_tmp: Path) -> None:
+        run = shared_tmp / "run"
+        run.mkdir()
+        (run / "file").write_text("x")
+        give(run)
+        (shared_tmp / "others").mkdir(mode=0o755)
+        os.chown(shared_tmp / "others", os.geteuid(), os.getegid())
+        (shared_tmp / "others").chmod(0o555)
+        if os.geteuid() != 0:
+            pytest.skip("needs root")
+        assert program("lock", run, user=True).code == 0
+        told = program("push", "--json", run, shared_tmp / "others" / "remote.git", user=True).object
+        assert told["exit"] == 7 and not list((shared_tmp / "others").iterdir())
+
+    def test_a_git_that_is_too_old(self, here: Path, http_server: Server, tmp_path: Path) -> None:
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "git").write_text("#!/bin/sh\necho git version 2.20.1\n")
+        (tmp_path / "bin" / "git").chmod(0o755)
+        env = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+        told = program("push", "--json", here / "train", http_server.address("old"), env=env).object
+        assert told["exit"] == 7 and "2.20 is too old" in told["error"]["message"]

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import subprocess
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support.sshd import Ssh, free_port
+from tests.support.sshd import Ssh
 from tests.support.tools import CHECKOUT, tool
 
 
@@ -48,11 +45,9 @@ class Server:
 
 
 @contextmanager
-def _serving(*words: str, env: Mapping[str, str] | None = None) -> Iterator[Server]:
+def _serving(*words: str) -> Iterator[Server]:
     command = [tool("servers/bin/python"), "-W", "ignore", CHECKOUT / "scripts" / "serve_remote.py", *words]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
-    ) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         try:
             told = json.loads(process.stdout.readline())
@@ -72,38 +67,8 @@ def http_server() -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[Server]:
     """The same, with large files in a bucket of a server that speaks S3."""
-    port = free_port()
-    endpoint = f"http://127.0.0.1:{port}"
-    settings = {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    with subprocess.Popen(
-        [tool("servers/bin/moto_server"), "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as moto:
-        try:
-            _wait(endpoint)
-            make = "import boto3; boto3.client('s3').create_bucket(Bucket='runs')"
-            subprocess.run([tool("servers/bin/python"), "-c", make], env={**os.environ, **settings}, check=True)
-            with _serving("--bucket", "s3://runs", env=settings) as server:
-                yield server
-        finally:
-            moto.terminate()
-
-
-def _wait(url: str) -> None:
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"{url} does not answer", pytrace=False)
+    with _serving("--s3") as server:
+        yield server
 
 
 @pytest.fixture
