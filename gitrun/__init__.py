@@ -152,30 +152,6 @@ __all__ = [
     "verify",
 ]
 
-_VERBS = frozenset(
-    {
-        "clone",
-        "diff",
-        "doctor",
-        "export",
-        "fetch",
-        "fork",
-        "fsck",
-        "gc",
-        "guild_hook",
-        "import_run",
-        "lock",
-        "log",
-        "path",
-        "pull",
-        "push",
-        "remote_runs",
-        "restore",
-        "status",
-        "unlock",
-        "verify",
-    }
-)
 _VALUES = {
     "ImportResult": "results.import_run",
     "Change": "results.diff",
@@ -200,7 +176,7 @@ def __getattr__(name: str) -> object:
 
 
 def _module_of(name: str) -> str:
-    if name in _VERBS:
+    if name.islower():  # a verb
         return f"gitrun.ops.{name}"
     if name == "Settings":
         return "gitrun.settings"

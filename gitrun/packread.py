@@ -24,14 +24,19 @@ _OIDS = _FANOUT + 256 * 4
 _FAR = 1 << 31
 _HEADER_BYTES = 32
 _LARGE = 1 << 18
+_MANY_PACKS = 24
 _PLAIN_KINDS = (1, 2, 3, 4)
 MAX_OBJECT = 1 << 30
 """A larger object is not one that a lock makes: it is not even allocated."""
 
 
 def read_packed(repository: bytes, oid: bytes) -> tuple[int, bytes] | None:
-    """Kind and content of an object, checked against its id; None where no pack has it whole and without deltas."""
-    for index in _indexes(repository):
+    """Kind and content of an object, checked against its id; None where no pack has it whole and without deltas.
+
+    None too where there are many packs: libgit2, which keeps their indexes open, is quicker then.
+    """
+    indexes = list(_indexes(repository))
+    for index in indexes if len(indexes) <= _MANY_PACKS else ():
         try:
             found = _read_from(index, oid)
         except (OSError, ValueError, IndexError, struct.error):

@@ -25,7 +25,7 @@ from gitrun.fsio import (
     write_file,
 )
 from gitrun.reffiles import read_refs
-from gitrun.refs import write_ref
+from gitrun.refs import read_ref, write_ref
 from gitrun.remotes import Advance, Update
 from gitrun.store import object_path
 
@@ -90,19 +90,24 @@ class Directory:
     def send(self, repositories: Sequence[bytes], updates: Sequence[Update]) -> None:
         """Copies packs and loose objects, then moves the refs."""
         try:
+            touched = set()
             for repository in repositories:
                 self._make(repository)
                 for relative in _git_objects(repository):
-                    self._copy_object(repository, relative)
+                    if self._copy_object(repository, relative):
+                        touched.add(os.path.dirname(relative))
+            for directory in touched:
+                sync_directory(os.path.join(self._path, directory))
             for update in updates:
                 self._move_ref(update)
         except OSError as error:
             raise self._failed(error, "write to the remote") from error
 
-    def _copy_object(self, repository: bytes, relative: bytes) -> None:
+    def _copy_object(self, repository: bytes, relative: bytes) -> bool:
+        """Whether it was not there; its directory is still to be synced then."""
         target = os.path.join(self._path, relative)
         if os.path.lexists(target):
-            return
+            return False
         make_directories(os.path.dirname(target))
         building = os.path.join(os.path.dirname(target), TEMPORARY + os.path.basename(relative))
         remove_file(building)
@@ -111,9 +116,9 @@ class Directory:
                 copy_hashing(reading, writing)
                 os.fchmod(writing, 0o444)
             os.rename(building, target)
-            sync_directory(os.path.dirname(target))
         finally:
             remove_file(building)
+        return True
 
     def _move_ref(self, update: Update) -> None:
         """By git's own protocol: whoever has made `<ref>.lock` may write the ref."""
@@ -126,7 +131,7 @@ class Directory:
                 "somebody else is moving this ref, or was killed while doing so", path=path + b".lock", hint="try again"
             ) from error
         try:
-            if self.refs().get(update.ref, "") != update.old:
+            if (read_ref(self._path, update.ref) or "") != update.old:
                 raise Refused("somebody has pushed this run meanwhile", path=path, hint="push again")
             write_ref(self._path, update.ref, update.new)
         finally:
