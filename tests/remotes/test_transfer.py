@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tests.support.lfs_server import Server
 from tests.support.mounts import mounted
 from tests.support.program import git
 from tests.support.program import gitrun as program
+from tests.support.tools import CHECKOUT, tool
 from tests.support.trial import assert_stock_tools_agree
 from tests.support.users import give
 
@@ -447,3 +449,19 @@ class TestFailures:
         env = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
         told = program("push", "--json", here / "train", http_server.address("old"), env=env).object
         assert told["exit"] == 7 and "2.20 is too old" in told["error"]["message"]
+
+
+class TestScripts:
+    """The servers as a person starts them."""
+
+    def test_serve_ssh(self, here: Path, there: Path, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        command = [tool("servers/bin/python"), CHECKOUT / "scripts" / "serve_ssh.py"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdin is not None and server.stdout is not None
+            told = json.loads(server.stdout.readline())
+            monkeypatch.setenv("GIT_SSH_COMMAND", told["command"])
+            assert gitrun.push(here / "train", f"{told['url']}/runs.git", verify=True).verified_objects == 1
+            assert gitrun.clone(f"{told['url']}/runs.git", run_id, there / "copy").state == "locked"
+            server.stdin.close()
+            assert server.wait(30) == 0
+        assert not Path(told["root"]).exists()
