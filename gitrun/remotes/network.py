@@ -22,12 +22,15 @@ from gitrun.copying import hash_file
 from gitrun.errors import ObjectCorrupt, ObjectMissing, RecordError, Refused, SystemFailed, ToolFailed
 from gitrun.fsio import make_directories, opened, remove_tree, sync_directory, write_file
 from gitrun.gitcmd import find_git, find_program
+from gitrun.packread import MAX_OBJECT
 from gitrun.remotes import Advance, Update
 from gitrun.remotes.address import Address, shown
 from gitrun.store import object_path
 
 REMOTE = "gitrun"
 """What the remote is called in the configuration that git is given for one call."""
+LARGEST_OBJECT = MAX_OBJECT
+"""Bytes of a git object: what a small pack can unfold to must fit into memory."""
 _SLACK = 64 << 20
 """Bytes of the disk that nothing from a server may take."""
 _BATCH = 400
@@ -200,6 +203,10 @@ def fetch_refs(
         environment or {},
         largest=max(available, _BLOCK),
     )
+    told = run_git(["cat-file", "--batch-all-objects", "--unordered", "--batch-check=%(objectsize)"], into, url, {})
+    largest = max(map(int, told.split()), default=0)
+    if largest > LARGEST_OBJECT:
+        raise RecordError(f"the remote sent an object of {largest} bytes, which no lock makes", path=shown(url))
 
 
 def run_git(

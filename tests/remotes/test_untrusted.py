@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import gitrun
+from gitrun.remotes import network
 from tests.ops.runs import MODEL
 from tests.remotes.conftest import change, listed
 from tests.support.faulty_lfs import Faulty, serving
@@ -202,6 +203,15 @@ class TestTrees:
         told = gitrun.lock(run)
         gitrun.push(run, tmp_path / "own.git")
         refused(tmp_path / "own.git", told.run, there, (5,))
+
+    def test_an_object_that_unfolds_beyond_memory(
+        self, remote: Path, run_id: str, there: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        forge(remote, run_id, lambda entries: entries.append((b"100644", b"zz", blob(remote, bytes(200_000)))))
+        monkeypatch.setattr(network, "LARGEST_OBJECT", 100_000)
+        with pytest.raises(gitrun.RecordError, match="200000 bytes"):
+            gitrun.clone(remote, run_id, there / "copy")
+        assert not list(there.iterdir())
 
     def test_hooks_and_configuration_of_the_remote_are_not_obeyed(
         self, here: Path, remote: Path, run_id: str, there: Path
