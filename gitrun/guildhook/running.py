@@ -22,10 +22,9 @@ def patch(op_module: Any) -> None:
         return initialize(op, run_dir)
 
     def _run_op(run: Any, op: Any, *more: Any) -> Any:
-        try:
-            return execute(run, op, *more)
-        finally:
-            lock_finished(run, op, again=getattr(op, "_gitrun_lock_again", False))
+        done = execute(run, op, *more)  # what Guild itself gives up is left to `gitrun lock --finished`
+        lock_finished(run, op, again=getattr(op, "_gitrun_lock_again", False))
+        return done
 
     op_module._op_init_pending_run = _op_init_pending_run
     op_module._run_op = _run_op
