@@ -24,6 +24,9 @@ from gitrun.errors import RecordError, ToolFailed
 OLDEST = (2, 31)
 """The first git that takes configuration from GIT_CONFIG_COUNT."""
 
+OLDEST_LFS = (2, 10)
+"""The first git-lfs that is known to push and fetch from a bare repository."""
+
 HARMLESS = re.compile(
     r"core\.(bare|repositoryformatversion|filemode|symlinks|ignorecase|precomposeunicode|logallrefupdates"
     r"|sharedrepository|compression)|(gitrun|user|branch|gc|pack|fetch|push)\..*"
@@ -80,6 +83,21 @@ def find_git() -> str:
         wanted = ".".join(map(str, OLDEST))
         raise ToolFailed(f"git {found[1]}.{found[2]} is too old", path=git, hint=f"install git {wanted} or newer")
     return git
+
+
+def find_git_lfs() -> str:
+    """The absolute path of a git-lfs that is new enough; raises ToolFailed."""
+    lfs = find_program("git-lfs")
+    done = _execute([lfs, "version"], environment())
+    found = re.match(r"git-lfs/(\d+)\.(\d+)", done.stdout)
+    if done.code or not found:
+        raise ToolFailed("git-lfs does not tell its version", path=lfs, hint="apt install --reinstall git-lfs")
+    if (int(found[1]), int(found[2])) < OLDEST_LFS:
+        wanted = ".".join(map(str, OLDEST_LFS))
+        raise ToolFailed(
+            f"git-lfs {found[1]}.{found[2]} is too old", path=lfs, hint=f"install git-lfs {wanted} or newer"
+        )
+    return lfs
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

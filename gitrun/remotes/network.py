@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from gitrun.copying import hash_file
 from gitrun.errors import ObjectCorrupt, ObjectMissing, RecordError, Refused, SystemFailed, ToolFailed
 from gitrun.fsio import make_directories, opened, remove_tree, sync_directory, write_file
-from gitrun.gitcmd import find_git, find_program
+from gitrun.gitcmd import find_git, find_git_lfs
 from gitrun.packread import MAX_OBJECT
 from gitrun.remotes import Advance, Update
 from gitrun.remotes.address import Address, shown
@@ -61,12 +61,15 @@ _SETTINGS = {
     "lfs.fetchinclude": "",
     "lfs.fetchexclude": "",
     "lfs.skipdownloaderrors": "false",
+    "lfs.contenttype": "false",
     "lfs.locksverify": "false",
     "lfs.allowincompletepush": "false",
     "lfs.transfer.maxretries": "3",
 }
 _HELPER = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$REMOTE_USERNAME" "$REMOTE_PASSWORD"; }; f'
 """A credential helper that says what stood in the URL: a password on a command line can be read by everybody."""
+_OBJECTS = re.compile(r"LFS objects:[^\n(]*\((\d+)/(\d+)\)")
+"""How many objects git-lfs has moved, of how many."""
 _FORGED = re.compile(
     r"error: object [0-9a-f]{40}: \w+:|fsck error|not a valid object|did not send all necessary objects"
     r"|empty filename in tree entry|malformed mode|too-short tree"
@@ -107,9 +110,19 @@ class Network:
             raise
 
     def send_large(self, repository: bytes, objects: Mapping[str, int], advance: Advance) -> int:
-        """By `git lfs push`, which asks the server first what it lacks."""
-        oids = list(objects)
-        sent = _Counted(advance)
+        """By `git lfs push`, which asks the server first what it lacks; and once more, since it may still lack it.
+
+        git-lfs 3.3 says nothing of an object that the server refused as unprocessable (422).
+        """
+        sent = self._push_large(repository, objects, advance)
+        if sent and self._push_large(repository, objects, lambda _: None):
+            raise ToolFailed(
+                "the server does not keep large files that it is sent", path=self._shown, hint="ask who runs it"
+            )
+        return sent
+
+    def _push_large(self, repository: bytes, objects: Mapping[str, int], advance: Advance) -> int:
+        oids, sent = list(objects), _Counted(advance)
         for at in range(0, len(oids), _BATCH):
             with sent.listening() as listened:
                 words = ["push", "--object-id", REMOTE, *oids[at : at + _BATCH]]
@@ -237,7 +250,7 @@ def run_git_lfs(
 
     git-lfs 3 waits for ever for an object that a server's answer has left out.
     """
-    with _started([find_program("git-lfs"), *words], repository, url, environment, largest) as lfs:
+    with _started([find_git_lfs(), *words], repository, url, environment, largest) as lfs:
         before, since = moved(), time.monotonic()
         while True:
             try:
@@ -254,7 +267,10 @@ def run_git_lfs(
                         path=shown(url),
                         hint="try again; gitrun.stallTimeout is how long it may take",
                     ) from None
-    if lfs.returncode:
+    told = _OBJECTS.findall(stdout)
+    if lfs.returncode or any(
+        done != all_ for done, all_ in told[-1:]
+    ):  # git-lfs 3.3 ends well where a server refused (422)
         raise _failure(["lfs", *words], url, stderr + "\n" + stdout)
 
 

@@ -7,8 +7,11 @@ import hashlib
 import os
 import re
 import shutil
+import ssl
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -467,3 +470,76 @@ class TestFaultyLfs:
             assert faulty.seen and (other.seen or fault == "batch-401")
             secret = base64.b64encode(f"writer:{http_server.password}".encode()).decode()
             assert not any(secret in sent for sent in faulty.authorizations() | other.authorizations())
+
+
+class TestUploads:
+    """H162: a server that does not take what it is sent."""
+
+    @pytest.fixture
+    def faulty(self) -> Iterator[Faulty]:
+        with serving(MODEL) as server:
+            settings = {"lfs.url": server.url, "lfs.transfer.maxretrydelay": "1", "gitrun.stallTimeout": "10"}
+            for key, value in settings.items():
+                subprocess.run(["git", "config", "--global", key, value], check=True)
+            yield server
+
+    @pytest.mark.parametrize("fault", ["", "upload-429-once", "upload-503-once"])
+    def test_h162_what_passes_is_waited_for(
+        self, here: Path, http_server: Server, tmp_path: Path, faulty: Faulty, fault: str
+    ) -> None:
+        faulty.fault = fault
+        assert gitrun.push(here / "train", http_server.address(tmp_path.name)).locked
+        assert any(method == "PUT" for method, _, _ in faulty.seen)
+
+    @pytest.mark.parametrize(
+        "fault",
+        ["upload-403", "upload-413", "upload-422", "upload-500", "upload-503", "upload-507", "verify-fails", "forgets"],
+    )
+    def test_h162_else_no_ref_moves(
+        self, here: Path, http_server: Server, tmp_path: Path, faulty: Faulty, fault: str
+    ) -> None:
+        faulty.fault = fault
+        address = http_server.address(tmp_path.name)
+        told = program("push", "--json", here / "train", address).object
+        assert told["exit"] == 7 and "Traceback" not in told["error"]["message"], told
+        assert listed(address) == []
+
+
+class TestPrograms:
+    def test_a_git_lfs_that_is_too_old(self, here: Path, http_server: Server, tmp_path: Path) -> None:
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "git-lfs").write_text("#!/bin/sh\necho 'git-lfs/1.5.6 (GitHub; linux amd64; go 1.7.4)'\n")
+        (tmp_path / "bin" / "git-lfs").chmod(0o755)
+        env = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+        told = program("push", "--json", here / "train", http_server.address(tmp_path.name), env=env).object
+        assert told["exit"] == 7 and "1.5 is too old" in told["error"]["message"]
+
+    def test_h169_a_certificate_that_nobody_vouches_for(self, here: Path, there: Path, tmp_path: Path) -> None:
+        key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+        subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate]
+        subprocess.run([*command, *subject], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        seen: list[str] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                seen.append(self.path)
+                self.send_error(404)
+
+            def log_message(self, *_: Any) -> None:
+                """Says nothing."""
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            address = f"https://127.0.0.1:{server.server_port}/runs.git"
+            for words in (
+                ["push", "--json", here / "train", address],
+                ["clone", "--json", address, "x", there / "copy"],
+            ):
+                told = program(*words).object
+                assert told["exit"] == 7 and "certificate" in told["error"]["hint"], told
+            assert not seen
+            server.shutdown()

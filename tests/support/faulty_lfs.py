@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ class Faulty:
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     """Method, path and headers of each request."""
 
+    kept: set[str] = field(default_factory=set)
+    """What was uploaded."""
+
     def authorizations(self) -> set[str]:
         """What it was sent as credentials."""
         return {headers["authorization"] for _, _, headers in self.seen if "authorization" in headers}
@@ -43,11 +47,24 @@ def serving(content: bytes) -> Iterator[Faulty]:
         def do_POST(self) -> None:
             self._note()
             asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
-            _batch(self, state, asked)
+            if self.path.startswith("/verify"):
+                _send(self, 422, b"{}")
+            else:
+                _batch(self, state, asked)
 
         def do_GET(self) -> None:
             self._note()
             _download(self, state)
+
+        def do_PUT(self) -> None:
+            self._note()
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            first = sum(method == "PUT" for method, _, _ in state.seen) == 1
+            code = int(re.sub(r"\D", "", state.fault) or 200)
+            code = code if first or not state.fault.endswith("-once") else 200
+            if code == 200:
+                state.kept.add(self.path.rpartition("/")[2])
+            _send(self, code, b"{}", Retry_After="1")
 
         def _note(self) -> None:
             headers = {key.lower(): value for key, value in self.headers.items()}
@@ -85,17 +102,23 @@ def _batch(request: BaseHTTPRequestHandler, state: Faulty, asked: dict[str, Any]
     elif fault == "batch-429" and sum(method == "POST" for method, _, _ in state.seen) == 1:
         _send(request, 429, b"{}", Retry_After="1")
     else:
-        told = {"transfer": "basic", "objects": [_object(state, one) for one in asked.get("objects", [])]}
+        told = {"transfer": "basic", "objects": [_object(state, one, asked) for one in asked.get("objects", [])]}
         if fault == "batch-sha512":
             told["hash_algo"] = "sha512"
         if fault == "batch-extra":
-            told["objects"].append(_object(state, {"oid": "0" * 64, "size": 4}))
+            told["objects"].append(_object(state, {"oid": "0" * 64, "size": 4}, asked))
         if fault == "batch-nothing":
             told["objects"] = []
         _send(request, 200, json.dumps(told).encode())
 
 
-def _object(state: Faulty, asked: dict[str, Any]) -> dict[str, Any]:
+def _object(state: Faulty, asked: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
+    if batch.get("operation") == "upload":
+        actions = {"upload": {"href": f"{state.url}/objects/{asked['oid']}"}}
+        if state.fault == "verify-fails":
+            actions["verify"] = {"href": f"{state.url}/verify"}
+        kept = asked["oid"] in state.kept and state.fault not in ("forgets", "verify-fails")
+        return {"oid": asked["oid"], "size": asked["size"], **({} if kept else {"actions": actions})}
     fault, oid, size = state.fault, asked["oid"], asked["size"]
     if fault == "batch-other-oid":
         oid = "f" * 64
