@@ -61,3 +61,18 @@ _COMMON = (
     ),
     click.option("--debug", is_flag=True, help="Show where in gitrun a failure came from."),
 )
+
+
+def runs_and_remote(words: tuple[str, ...], below: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """What `[RUN]... [REMOTE]` means: the last of two or more words is the remote, and with `--all` the only one is.
+
+    Raises click.UsageError.
+    """
+    if below:
+        if len(words) > 1:
+            raise click.UsageError("with --all the only argument is REMOTE")
+        return (), words[0] if words else ""
+    return words[:-1] if len(words) > 1 else words or (".",), words[-1] if len(words) > 1 else ""
+
+
+remote_words = click.argument("words", metavar="[RUN]... [REMOTE]", nargs=-1, shell_complete=complete_directories)

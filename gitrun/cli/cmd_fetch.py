@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gitrun.cli._console import Common, Console
-from gitrun.cli._options import common_options, complete_directories
+from gitrun.cli._options import all_option, common_options, remote_words, runs_and_remote
 from gitrun.cli._report import command as command_line
 from gitrun.cli._report import title
 from gitrun.cli._units import counted
@@ -13,10 +13,10 @@ from gitrun.results.fetch import FetchResult
 
 
 @click.command("fetch")
-@click.argument("run", metavar="[RUN", default=".", shell_complete=complete_directories)
-@click.argument("remote", metavar="[REMOTE]]", default="")
+@remote_words
+@all_option
 @common_options
-def command(run: str, remote: str, common: Common) -> int:
+def command(words: tuple[str, ...], below: tuple[str, ...], common: Common) -> int:
     """Fetch what a remote has of a run, and leave the run as it is.
 
     Its locks come into the run's repository, checked, as refs/remotes/NAME/main: `gitrun diff` and `gitrun git` can look
@@ -32,12 +32,13 @@ def command(run: str, remote: str, common: Common) -> int:
     from gitrun.ops.fetch import fetch
     from gitrun.settings import load
 
+    runs, remote = runs_and_remote(words, below)
     settings = load()
 
     def work(task: Task) -> FetchResult:
         return fetch(task.path, remote, settings=settings, progress=task.progress)
 
-    return run_each(Verb("fetch", work, show), resolve((run,), (), settings), common)
+    return run_each(Verb("fetch", work, show), resolve(runs, below, settings), common)
 
 
 def show(result: FetchResult, console: Console) -> None:

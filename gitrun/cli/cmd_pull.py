@@ -5,17 +5,17 @@ from __future__ import annotations
 import click
 
 from gitrun.cli._console import Common, Console, Painted
-from gitrun.cli._options import common_options, complete_directories
+from gitrun.cli._options import all_option, common_options, remote_words, runs_and_remote
 from gitrun.cli._report import size, title
 from gitrun.results.clone import CloneResult
 
 
 @click.command("pull")
-@click.argument("run", metavar="[RUN", default=".", shell_complete=complete_directories)
-@click.argument("remote", metavar="[REMOTE]]", default="")
+@remote_words
+@all_option
 @click.option("--force", is_flag=True, help="Even if the run was changed, unlocked, or has another history.")
 @common_options
-def command(run: str, remote: str, force: bool, common: Common) -> int:
+def command(words: tuple[str, ...], below: tuple[str, ...], force: bool, common: Common) -> int:
     """Bring a run to the newest lock that a remote has of it.
 
     A run that was changed, or is unlocked, is refused: its files may be somebody's work. With --force they are replaced;
@@ -31,12 +31,13 @@ def command(run: str, remote: str, force: bool, common: Common) -> int:
     from gitrun.ops.pull import pull
     from gitrun.settings import load
 
+    runs, remote = runs_and_remote(words, below)
     settings = load()
 
     def work(task: Task) -> CloneResult:
         return pull(task.path, remote, force=force, settings=settings, progress=task.progress)
 
-    return run_each(Verb("pull", work, show), resolve((run,), (), settings), common)
+    return run_each(Verb("pull", work, show), resolve(runs, below, settings), common)
 
 
 def show(result: CloneResult, console: Console) -> None:

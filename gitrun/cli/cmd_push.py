@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitrun.cli._console import Common, Console, Painted
-from gitrun.cli._options import all_option, common_options, complete_directories
+from gitrun.cli._options import all_option, common_options, remote_words, runs_and_remote
 from gitrun.cli._report import title
 from gitrun.cli._units import counted, human_size
 from gitrun.results.push import PushResult
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("push")
-@click.argument("run", metavar="[RUN", default=".", shell_complete=complete_directories)
-@click.argument("remote", metavar="[REMOTE]]", default="")
+@remote_words
 @all_option
 @click.option("--force", is_flag=True, help="Let the remote's refs of the run go backwards or sideways.")
 @click.option("--verify", is_flag=True, help="Read the remote copy back, and keep a receipt.")
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 @click.option("--upstream", is_flag=True, help="First push the runs that this one links to, and theirs.")
 @common_options
 def command(
-    run: str,
-    remote: str,
+    words: tuple[str, ...],
     below: tuple[str, ...],
     force: bool,
     verify: bool,
@@ -41,7 +39,8 @@ def command(
 
     REMOTE is a bare repository on a disk, https://..., ssh://... or host:path, by default `gitrun.remote`. It can hold any
     number of runs; with {run} in it, it means a repository for each. Large files go first, by git-lfs, then the history,
-    then the tag: a push that stopped half-way is finished by the next one. With --all DIR, the only argument is REMOTE.
+    then the tag: a push that stopped half-way is finished by the next one. Of two or more words the last one is REMOTE; with
+    --all DIR, the only one is.
 
     \b
     Examples:
@@ -54,12 +53,10 @@ def command(
     from gitrun.ops.push import push
     from gitrun.settings import load
 
-    if below and remote:
-        raise click.UsageError("with --all the only argument is REMOTE")
+    runs, remote = runs_and_remote(words, below)
     settings = load()
-    if below and not (verify or upstream):
-        return _all_at_once(below, run if run != "." else "", force, settings, common)
-    runs, remote = ((), run if run != "." else "") if below else ((run,), remote)
+    if (below or len(runs) > 1) and not (verify or upstream):
+        return _all_at_once(runs, below, remote, force, settings, common)
     share = _share(sample)
 
     def work(task: Task) -> PushResult:
@@ -77,7 +74,9 @@ def command(
     return run_each(Verb("push", work, show), resolve(runs, below, settings), common._replace(jobs=1))
 
 
-def _all_at_once(below: tuple[str, ...], remote: str, force: bool, settings: Settings, common: Common) -> int:
+def _all_at_once(
+    runs: tuple[str, ...], below: tuple[str, ...], remote: str, force: bool, settings: Settings, common: Common
+) -> int:
     """All runs over one connection, where the remote is one for all."""
     from gitrun.cli._runner import Task, Verb, run_each
     from gitrun.cli._targets import resolve
@@ -85,7 +84,7 @@ def _all_at_once(below: tuple[str, ...], remote: str, force: bool, settings: Set
     from gitrun.ops.push import push, push_all
     from gitrun.remotes.address import RUN
 
-    targets = resolve((), below, settings)
+    targets = resolve(runs, below, settings)
     paths = [target.path for target in targets if target.failure is None]
     own = RUN in (remote or settings.remote)
     told = {} if own else dict(zip(paths, push_all(paths, remote, force=force, settings=settings), strict=True))

@@ -290,6 +290,25 @@ class TestManyRuns:
         some = sorted(ids)[7]
         assert gitrun.clone(remote, some, tmp_path / "copy").run == some
 
+    def test_several_by_name_and_all_the_way_back(self, tmp_path: Path) -> None:
+        runs = [tmp_path / "runs" / name for name in ("one", "two", "three")]
+        for run in runs:
+            run.mkdir(parents=True)
+            (run / "config.yaml").write_text(run.name)
+            gitrun.lock(run)
+        remote = tmp_path / "remote.git"
+        told = program("push", *runs, remote)
+        assert told.code == 0 and told.out.count("pushed ") == 3
+        there = tmp_path / "there"
+        there.mkdir()
+        for run in runs:
+            gitrun.clone(remote, gitrun.status(run).run, there / run.name)
+            change(run)
+        assert program("push", "--all", tmp_path / "runs", remote).code == 0
+        assert program("fetch", "--all", there, remote).out.count("1 new lock") == 3
+        assert program("pull", "--all", there, remote).out.count("pulled ") == 3
+        assert {(there / run.name / "config.yaml").read_text() for run in runs} == {"lr: 0.7\n"}
+
     def test_one_that_fails_does_not_keep_the_others(self, tmp_path: Path) -> None:
         for name in ("good", "bad"):
             run = tmp_path / "runs" / name
