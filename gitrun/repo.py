@@ -184,7 +184,8 @@ class RunRepo:
 
         Raises ObjectMissing or ObjectCorrupt.
         """
-        found, data = read_packed(self.path, bytes.fromhex(oid)) or self._read_by_libgit2(oid, kind)
+        quick = None if self._git is not None else read_packed(self.path, bytes.fromhex(oid))
+        found, data = quick or self._read_by_libgit2(oid, kind)
         if found != _KINDS[kind]:
             raise self._corrupt(oid, kind, "it is another kind of object")
         return data

@@ -94,7 +94,7 @@ def _outcomes(verb: Verb[Result], targets: Sequence[Target], console: Console) -
 
 def _one_by_one(verb: Verb[Result], targets: Sequence[Target], console: Console) -> _Outcomes[Result]:
     for target in targets:
-        with _progress(console) as progress:
+        with shown_progress(console) as progress:
             outcome = _attempt(verb, target, progress or SILENT, console.common)
         yield outcome
 
@@ -109,7 +109,10 @@ def _several_at_once(
     def work(index: int) -> Result | Failure:
         return _attempt(verb, targets[index], SILENT, common)
 
-    with closing(fork_each(work, len(targets), workers=workers, lost=_lost)) as outcomes, _progress(console) as bar:
+    with (
+        closing(fork_each(work, len(targets), workers=workers, lost=_lost)) as outcomes,
+        shown_progress(console) as bar,
+    ):
         if bar:
             bar.stage(verb.name, len(targets), "runs")
         for outcome in outcomes:
@@ -120,7 +123,8 @@ def _several_at_once(
                 bar.advance(1)
 
 
-def _progress(console: Console) -> AbstractContextManager[TerminalProgress | None]:
+def shown_progress(console: Console) -> AbstractContextManager[TerminalProgress | None]:
+    """A bar, where one is wanted."""
     if not console.shows_progress:
         return nullcontext()
     from gitrun.cli._progress import TerminalProgress

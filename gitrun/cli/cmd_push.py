@@ -78,16 +78,21 @@ def _all_at_once(
     runs: tuple[str, ...], below: tuple[str, ...], remote: str, force: bool, settings: Settings, common: Common
 ) -> int:
     """All runs over one connection, where the remote is one for all."""
-    from gitrun.cli._runner import Task, Verb, run_each
+    from gitrun.cli._runner import Task, Verb, run_each, shown_progress
     from gitrun.cli._targets import resolve
     from gitrun.errors import GitrunError
     from gitrun.ops.push import push, push_all
+    from gitrun.progress import SILENT
     from gitrun.remotes.address import RUN
 
     targets = resolve(runs, below, settings)
     paths = [target.path for target in targets if target.failure is None]
     own = RUN in (remote or settings.remote)
-    told = {} if own else dict(zip(paths, push_all(paths, remote, force=force, settings=settings), strict=True))
+    told: dict[bytes, PushResult | GitrunError] = {}
+    if not own:
+        with shown_progress(Console(common)) as bar:
+            results = push_all(paths, remote, force=force, settings=settings, progress=bar or SILENT)
+        told = dict(zip(paths, results, strict=True))
 
     def work(task: Task) -> PushResult:
         result = told.get(task.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -23,7 +24,7 @@ from gitrun.ops.verify import verify
 from gitrun.progress import SILENT, Progress
 from gitrun.publish import share_objects
 from gitrun.refs import write_ref
-from gitrun.remotes import Transport
+from gitrun.remotes import Source
 from gitrun.remotes.address import Address, display_address
 from gitrun.remotes.locks import base_name, large_objects, move_objects, reach, received_record
 from gitrun.remotes.network import refuse_small_disk
@@ -41,14 +42,16 @@ def clone(
     run_id: str,
     target: RunArgument = "",
     *,
+    into: RunArgument = "",
     upstream: bool = False,
     settings: Settings | None = None,
     progress: Progress = SILENT,
 ) -> CloneResult:
     """Brings a run from a remote: the same bytes, permissions and times, locked and verified.
 
-    `run_id` is its name there, or the beginning of it.  `target` must not exist; without it a Guild run goes into the Guild
-    home, another one into the current directory.  What comes is checked before anything of it has a name: git objects by
+    `run_id` is its name there, or the beginning of it.  `target` must not exist; without it the run gets the name that it
+    had, in the directory `into`; without that, too, a Guild run goes into the Guild home, another one into the current
+    directory.  What comes is checked before anything of it has a name: git objects by
     git, the history and the lock file by `fsck`, every large file by its SHA-256.  Nothing of `target` is there after a
     failure.  With `upstream` the runs that its lock names, and theirs, are cloned beside it, where its links lead.
 
@@ -57,21 +60,35 @@ def clone(
     """
     known = settings or load()
     address, of = reach(remote, run_id, known)
-    refs = of.refs()
-    name = _named(address, refs, run_id)
-    if address.tag(name) not in refs:
+    name = named(address, of.refs(), run_id)
+    place, record, cloned = clone_named(of, address, name, target, into, known, progress)
+    notes = _clone_upstream(remote, place, record, known, progress) if upstream else []
+    return replace(cloned, notes=(*cloned.notes, *notes)) if notes else cloned
+
+
+def clone_named(
+    of: Source,
+    address: Address,
+    name: str,
+    target: RunArgument,
+    into: RunArgument,
+    known: Settings,
+    progress: Progress = SILENT,
+) -> tuple[Place, LockFile, CloneResult]:
+    """What `clone` does for the run that has this very name on the remote, but for its upstream runs."""
+    if address.tag(name) not in of.refs():
         raise NotLocked(
             "the run has no lock there: it was unlocked, or its push has not ended", path=display_address(address)
         )
-    base = os.path.realpath(os.path.dirname(os.path.abspath(os.fsencode(target))) if target else os.getcwdb())
-    building = os.path.join(
-        base, TEMPORARY + b"clone-" + sha256(os.fsencode(target or run_id)).hexdigest()[:16].encode()
+    base = os.path.realpath(
+        os.path.dirname(os.path.abspath(os.fsencode(target))) if target else os.fsencode(into or ".")
     )
+    building = os.path.join(base, TEMPORARY + b"clone-" + sha256(os.fsencode(target or name)).hexdigest()[:16].encode())
     try:
         remove_tree(building)
         try:
             record, objects = _receive(of, address, name, building, progress)
-            place = _place(_target(target, record), record, known)
+            place = _place(_target(target, into, record), record, known)
             create(place, lambda repository: _fill(repository, building, address, name))
         finally:
             remove_tree(building)
@@ -80,8 +97,7 @@ def clone(
             share_objects(place, objects)
     except OSError as error:
         raise system_failed(error, "clone the run", near=base) from error
-    notes = _clone_upstream(remote, place, record, known, progress) if upstream else []
-    return replace(cloned, notes=(*cloned.notes, *notes)) if notes else cloned
+    return place, record, cloned
 
 
 def _clone_upstream(
@@ -105,7 +121,7 @@ def _clone_upstream(
     return notes
 
 
-def _named(address: Address, refs: dict[str, str], told: str) -> str:
+def named(address: Address, refs: Mapping[str, str], told: str) -> str:
     """The one run on the remote that is meant; raises RunNotFound, UsageError for several."""
     names = [name for name in map(address.name_of, refs) if name is not None]
     if address.own:
@@ -121,7 +137,7 @@ def _named(address: Address, refs: dict[str, str], told: str) -> str:
 
 
 def _receive(
-    of: Transport, address: Address, name: str, building: bytes, progress: Progress
+    of: Source, address: Address, name: str, building: bytes, progress: Progress
 ) -> tuple[LockFile, dict[str, int]]:
     """Everything of the run, checked as far as it can be before it has a place."""
     branch, tag = address.branch(name), address.tag(name)
@@ -131,21 +147,28 @@ def _receive(
         if standing.commit != repo.ref(branch):
             raise RecordError("the newest lock there is not the one that its tag names", path=display_address(address))
         record = received_record(repo, standing.commit, base_name(name))
-        objects, _ = large_objects(repo, repo.history(standing.commit))
+        objects = large_objects(repo, repo.history(standing.commit))
     refuse_small_disk(building, sum(objects.values()) + record.bytes)
     progress.stage("fetching", sum(objects.values()), "B")
     of.receive_large(objects, building, progress.advance)
     return record, objects
 
 
-def _target(told: RunArgument, record: LockFile) -> bytes:
-    if told:
-        target = os.path.abspath(os.fsencode(told))
-    elif record.header("layout") == guild.NAME and (home := find_home(os.environ, Path.cwd())):
-        target = os.fsencode(home / "runs" / record.run_id)
-    else:
-        plain = record.header("layout") != guild.NAME
-        target = os.path.join(os.getcwdb(), os.fsencode(_RANDOM.sub("", record.run_id) if plain else record.run_id))
+def own_name(run_id: str, layout: str) -> str:
+    """The name that a run's directory had when it was first locked."""
+    return run_id if layout == guild.NAME else _RANDOM.sub("", run_id)
+
+
+def parent_of(into: RunArgument, layout: str) -> bytes:
+    """Where a run goes for which no place was named."""
+    home = None if into or layout != guild.NAME else find_home(os.environ, Path.cwd())
+    return os.fsencode(home / "runs") if home else os.path.abspath(os.fsencode(into or "."))
+
+
+def _target(told: RunArgument, into: RunArgument, record: LockFile) -> bytes:
+    layout = record.header("layout") or ""
+    own = os.path.join(parent_of(into, layout), os.fsencode(own_name(record.run_id, layout)))
+    target = os.path.abspath(os.fsencode(told)) if told else own
     target = os.path.join(os.path.realpath(os.path.dirname(target)), os.path.basename(target))
     if os.path.lexists(target):
         raise Refused("there is something already", path=target, hint="name a directory that does not exist yet")

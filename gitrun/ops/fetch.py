@@ -67,7 +67,7 @@ def fetch_here(here: Context, remote: RunArgument, progress: Progress) -> FetchR
             for commit in repo.history(main):
                 if not mine.has(commit.oid):
                     check_tree(repo, commit.oid, received_record(repo, commit.oid, commit.run_id or run_id))
-            objects, _ = large_objects(repo, repo.history(main))
+            objects = large_objects(repo, repo.history(main))
             lacking = {oid: size for oid, size in objects.items() if not os.path.exists(mine.object_path(oid))}
             new = [commit for commit in repo.history(main) if not mine.has(commit.oid)]
             told = repo.ref(tag) if tag in wanted else None

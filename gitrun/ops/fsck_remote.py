@@ -65,7 +65,7 @@ def _receive(to: Transport, refs: list[str], branch: str, scratch: bytes) -> dic
     """Fetches the history, which git checks; the large files that it needs."""
     to.receive(refs, scratch)
     with RunRepo(scratch) as repo:
-        return large_objects(repo, repo.history(repo.ref(branch)))[0]
+        return large_objects(repo, repo.history(repo.ref(branch)))
 
 
 def _read(to: Transport, objects: Mapping[str, int], scratch: bytes, progress: Progress) -> list[str]:

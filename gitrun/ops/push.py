@@ -19,9 +19,9 @@ from gitrun.ops._context import Context, RunArgument, context
 from gitrun.ops.status import status_here
 from gitrun.progress import SILENT, Progress
 from gitrun.recover import refuse_interrupted
-from gitrun.remotes import Transport, Update
+from gitrun.remotes import Cargo, Transport, Update
 from gitrun.remotes.address import Address, display_address
-from gitrun.remotes.locks import large_objects, reach
+from gitrun.remotes.locks import Large, large_objects, large_of, reach, refuse_damaged
 from gitrun.repo import LOCKED, MAIN, Commit, RunRepo, check_owner
 from gitrun.results.push import PushResult
 from gitrun.settings import Settings, load
@@ -60,8 +60,9 @@ def push(
     notes = _push_upstream(here, remote, force, progress) if upstream else []
     with guarded(here.place, shared=True):
         ready = _prepare(here.again(), address, to.refs(), force)
-        progress.stage("pushing", sum(ready.objects.values()), "B")
-        sent = to.send_large(ready.repository, ready.objects, progress.advance) if ready.updates else 0
+        (sent,) = _send_large([ready], address, to, progress)
+        if isinstance(sent, GitrunError):
+            raise sent
         if ready.updates:
             to.send([ready.repository], ready.updates)
         checked = _read_back(ready, address, to, sample, progress) if verify else 0
@@ -86,8 +87,7 @@ def push_all(
     _allow_open_files(4 * len(runs))
     with ExitStack() as held:
         ready = [_attempt(run, known, address, refs, force, held) for run in runs]
-        progress.stage("pushing", sum(sum(it.objects.values()) for it in ready if isinstance(it, _Ready)), "B")
-        sent = [_send_large(it, to, progress) for it in ready]
+        sent = _send_large(ready, address, to, progress)
         whole = [it for it, moved in zip(ready, sent, strict=True) if isinstance(it, _Ready) and isinstance(moved, int)]
         moving = [it for it in whole if it.updates]
         if moving:
@@ -127,13 +127,26 @@ def _attempt(
         return error
 
 
-def _send_large(ready: _Ready | GitrunError, to: Transport, progress: Progress) -> int | GitrunError:
-    if isinstance(ready, GitrunError) or not (ready.updates and ready.objects):
-        return 0
-    try:
-        return to.send_large(ready.repository, ready.objects, progress.advance)
-    except GitrunError as error:
-        return error
+def _send_large(
+    runs: Sequence[_Ready | GitrunError], address: Address, to: Transport, progress: Progress
+) -> list[int | GitrunError]:
+    """Sends what the remote lacks of each run: how many bytes of each that were, or why not."""
+    told: list[int | GitrunError] = [0] * len(runs)
+    sending = {number: it for number, it in enumerate(runs) if isinstance(it, _Ready) and it.updates and it.objects}
+    if address.directory is None:
+        progress.stage("checking", sum(sum(it.objects.values()) for it in sending.values()), "B")
+        for number, it in list(sending.items()):
+            try:
+                refuse_damaged(it.repository, it.large, progress.advance)
+            except GitrunError as error:
+                told[number] = error
+                del sending[number]
+    progress.stage("pushing", sum(sum(it.objects.values()) for it in sending.values()), "B")
+    if sending:
+        cargoes = [Cargo(it.repository, it.objects) for it in sending.values()]
+        for number, sent in zip(sending, to.send_large(cargoes, progress.advance), strict=True):
+            told[number] = sent
+    return told
 
 
 class _Ready(NamedTuple):
@@ -143,11 +156,15 @@ class _Ready(NamedTuple):
     repository: bytes
     name: str
     updates: list[Update]
-    objects: dict[str, int]
-    """Large files of the locks that the remote lacks: oid to size."""
-    absent: int
+    large: Large
+    """Those of the locks that the remote lacks."""
     main: str
     locked: bool
+
+    @property
+    def objects(self) -> dict[str, int]:
+        """Oid to size of the large files."""
+        return self.large.objects
 
 
 def _prepare(here: Context, address: Address, refs: dict[str, str], force: bool) -> _Ready:
@@ -161,16 +178,15 @@ def _prepare(here: Context, address: Address, refs: dict[str, str], force: bool)
         if not main:
             raise NotLocked("the run was never locked", path=here.place.run, hint="gitrun lock seals it")
         name, updates, new = _plan(repo, address, here, list(repo.history(main)), refs, force)
-        objects, absent = large_objects(repo, new)
-        return _Ready(here, repo.path, name, updates, objects, absent, main, repo.ref(LOCKED) is not None)
+        return _Ready(here, repo.path, name, updates, large_of(repo, new), main, repo.ref(LOCKED) is not None)
 
 
 def _result(ready: _Ready, address: Address, sent: int, checked: int, notes: list[str]) -> PushResult:
     told = [*notes]
     if not ready.locked:
         told.append("the run is unlocked: its history is there, and no tag")
-    if ready.absent:
-        told.append(f"{ready.absent} large files were never stored (--link none), and are not there either")
+    if ready.large.absent:
+        told.append(f"{ready.large.absent} large files were never stored (--link none), and are not there either")
     if "+" in ready.name:
         told.append(f"the remote has another history of this run: this one is there as {ready.name}")
     now = status_here(ready.here)
@@ -242,7 +258,7 @@ def _plan(
 def _read_back(ready: _Ready, address: Address, to: Transport, sample: float, progress: Progress) -> int:
     """Fetches everything again, large files as far as the sample goes, and writes the receipt; how many of these."""
     with RunRepo(ready.repository) as repo:
-        objects, _ = large_objects(repo, repo.history(ready.main))
+        objects = large_objects(repo, repo.history(ready.main))
         tag = repo.ref(LOCKED)
     count = max(1, round(len(objects) * sample / 100)) if objects else 0
     chosen = dict(random.SystemRandom().sample(sorted(objects.items()), count))

@@ -69,7 +69,7 @@ def _state(repo: RunRepo, of: Transport, branch: str, tag: str, *, deep: bool) -
     try:
         if repo.tag_object(tag).commit != branch:
             return INCOMPLETE
-        objects = large_objects(repo, [repo.commit(branch)])[0] if deep else {}
+        objects = large_objects(repo, [repo.commit(branch)]) if deep else {}
     except GitrunError:
         return INCOMPLETE
     return INCOMPLETE if of.missing(objects) else COMPLETE

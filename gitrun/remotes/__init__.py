@@ -1,7 +1,7 @@
 """Remotes: where locked runs are pushed to, and come back from.
 
 `address` knows what a URL means, `network` speaks to servers by the user's own git and git-lfs, `directory` to a bare
-repository on a disk.  Both have the names of `Transport`.
+repository on a disk.  Both are a `Transport`; `staged` is a `Source` for many runs over one connection.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from gitrun.errors import GitrunError
 from gitrun.remotes.address import Address
 
 Advance = Callable[[int], None]
@@ -23,23 +24,34 @@ class Update(NamedTuple):
     new: str
 
 
-class Transport(Protocol):
-    """What the verbs ask of a remote; every method raises ToolFailed for a remote that fails, and SystemFailed."""
+class Cargo(NamedTuple):
+    """Large files that a repository has, oid to size, and that may have to be sent."""
+
+    repository: bytes
+    objects: Mapping[str, int]
+
+
+class Source(Protocol):
+    """What runs come from; every method raises ToolFailed for a remote that fails, and SystemFailed."""
 
     def refs(self) -> dict[str, str]:
         """All branches and tags: name to object id."""
-
-    def send_large(self, repository: bytes, objects: Mapping[str, int], advance: Advance) -> int:
-        """Sends the LFS objects (oid to size) that the remote lacks; how many bytes that were."""
-
-    def send(self, repositories: Sequence[bytes], updates: Sequence[Update]) -> None:
-        """Sends git objects, then moves refs in this order; raises Refused where one has been moved meanwhile."""
 
     def receive(self, refs: Sequence[str], into: bytes, *, shallow: bool = False) -> None:
         """Fetches refs, under their own names, into the new bare repository `into`; `shallow`: the last commits alone."""
 
     def receive_large(self, objects: Mapping[str, int], into: bytes, advance: Advance) -> None:
         """Fetches LFS objects into a repository, each checked by its SHA-256 and size; raises ObjectMissing."""
+
+
+class Transport(Source, Protocol):
+    """What the verbs ask of a remote."""
+
+    def send_large(self, cargoes: Sequence[Cargo], advance: Advance) -> list[int | GitrunError]:
+        """Sends the LFS objects that the remote lacks: of each cargo how many bytes that were, or why it is not there."""
+
+    def send(self, repositories: Sequence[bytes], updates: Sequence[Update]) -> None:
+        """Sends git objects, then moves refs in this order; raises Refused where one has been moved meanwhile."""
 
     def missing(self, objects: Mapping[str, int]) -> list[str]:
         """The LFS objects that the remote does not have, as far as that can be told without fetching them."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from urllib.parse import quote_from_bytes
 
 from gitrun.copying import copy_hashing
-from gitrun.errors import ObjectCorrupt, ObjectMissing, Refused, ToolFailed, Unsupported, system_failed
+from gitrun.errors import GitrunError, ObjectCorrupt, ObjectMissing, Refused, ToolFailed, Unsupported, system_failed
 from gitrun.fsio import (
     TEMPORARY,
     make_directories,
@@ -26,7 +26,7 @@ from gitrun.fsio import (
 )
 from gitrun.reffiles import read_refs
 from gitrun.refs import read_ref, write_ref
-from gitrun.remotes import Advance, Update
+from gitrun.remotes import Advance, Cargo, Update
 from gitrun.store import object_path
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
@@ -56,8 +56,18 @@ class Directory:
         except OSError as error:
             raise self._failed(error, "read the remote") from error
 
-    def send_large(self, repository: bytes, objects: Mapping[str, int], advance: Advance) -> int:
+    def send_large(self, cargoes: Sequence[Cargo], advance: Advance) -> list[int | GitrunError]:
         """Copies the LFS objects that are not there, or not of their size; each is read once, hashed, and synced."""
+        return [self._send_cargo(cargo, advance) for cargo in cargoes]
+
+    def _send_cargo(self, cargo: Cargo, advance: Advance) -> int | GitrunError:
+        try:
+            return self._copy_cargo(cargo, advance)
+        except GitrunError as error:
+            return error
+
+    def _copy_cargo(self, cargo: Cargo, advance: Advance) -> int:
+        repository, objects = cargo
         self._make(repository)
         sent = 0
         for oid, size in objects.items():

@@ -7,22 +7,27 @@ import re
 import stat
 from collections.abc import Iterable
 from hashlib import sha256
+from typing import NamedTuple
 
+from gitrun.copying import blake3_file
 from gitrun.entry import BLOCK_DEVICE, CHARACTER_DEVICE, FILE, LFS, NOT_STORED
-from gitrun.errors import RecordError, Unsupported, UsageError
+from gitrun.errors import ObjectCorrupt, ObjectMissing, RecordError, Unsupported, UsageError, system_failed
+from gitrun.fsio import opened
 from gitrun.history import record_at
 from gitrun.lockfile import LockFile
-from gitrun.remotes import Transport, transport
+from gitrun.parallel import cpu_count
+from gitrun.remotes import Advance, Transport, transport
 from gitrun.remotes.address import Address, parse
 from gitrun.repo import Commit, RunRepo
 from gitrun.settings import Settings
-from gitrun.store import is_run_id
+from gitrun.store import is_run_id, object_path
 from gitrun.tree import TREE_MODE
 from gitrun.treecheck import Files, compare_tree
 
 _GITLINK = b"160000"
 _PRIVILEGES = stat.S_ISUID | stat.S_ISGID
 _HARMLESS = (b"user.", b"system.posix_acl_")
+_LAYOUT = re.compile(r"^Gitrun-Layout: ([a-z0-9-]{1,40})$", re.MULTILINE)
 _COUNTS = re.compile(r"^Gitrun-(Files|Bytes): ([0-9]{1,18})$", re.MULTILINE)
 
 
@@ -35,16 +40,52 @@ def reach(remote: str | bytes | os.PathLike[str], run_id: str, settings: Setting
     return address, transport(address, settings.stall_timeout)
 
 
-def large_objects(repo: RunRepo, commits: Iterable[Commit]) -> tuple[dict[str, int], int]:
-    """The LFS objects of locks, oid to size, and how many files were never stored."""
-    objects: dict[str, int] = {}
-    absent = 0
+class Large(NamedTuple):
+    """The large files of some locks."""
+
+    objects: dict[str, int]
+    """LFS objects: oid to size."""
+    digests: dict[str, str]
+    """And to BLAKE3 digest."""
+    absent: int
+    """How many files were never stored."""
+
+
+def large_of(repo: RunRepo, commits: Iterable[Commit]) -> Large:
+    """The large files of locks.  Raises RecordError."""
+    found = Large({}, {}, 0)
     for commit in commits:
         for entry in record_at(repo, commit.oid).entries:
             if entry.storage == LFS:
-                objects[entry.sha256] = entry.size
-            absent += entry.storage == NOT_STORED
-    return objects, absent
+                found.objects[entry.sha256] = entry.size
+                found.digests[entry.sha256] = entry.blake3
+            elif entry.storage == NOT_STORED:
+                found = found._replace(absent=found.absent + 1)
+    return found
+
+
+def large_objects(repo: RunRepo, commits: Iterable[Commit]) -> dict[str, int]:
+    """The LFS objects of locks: oid to size."""
+    return large_of(repo, commits).objects
+
+
+def refuse_damaged(repository: bytes, large: Large, advance: Advance) -> None:
+    """Raises ObjectMissing and ObjectCorrupt for a large file of a repository that is not what was locked.
+
+    A server keeps what it is sent, and takes nothing else in its place.
+    """
+    for oid, size in large.objects.items():
+        path = object_path(repository, oid)
+        try:
+            with opened(path) as fd:
+                whole = os.fstat(fd).st_size == size
+                good = whole and blake3_file(fd, threads=cpu_count(), advance=advance) == large.digests[oid]
+        except FileNotFoundError as error:
+            raise ObjectMissing(f"the LFS object {oid} is missing", path=path, hint="gitrun fsck --repair") from error
+        except OSError as error:
+            raise system_failed(error, "read an LFS object", path) from error
+        if not good:
+            raise ObjectCorrupt(f"the LFS object {oid} is damaged", path=path, hint="gitrun fsck --repair")
 
 
 def received_record(repo: RunRepo, commit: str, run_id: str) -> LockFile:
@@ -90,6 +131,12 @@ def counts(message: str) -> tuple[int, int]:
     """Files and bytes of a lock, from its commit's trailers; 0 where they are not told."""
     told = {key: int(value) for key, value in _COUNTS.findall(message)}
     return told.get("Files", 0), told.get("Bytes", 0)
+
+
+def layout_of(message: str) -> str:
+    """The layout that a commit's trailer tells; empty where it tells none."""
+    found = _LAYOUT.search(message)
+    return found[1] if found else ""
 
 
 def base_name(name: str) -> str:

@@ -14,16 +14,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from gitrun.copying import hash_file
-from gitrun.errors import ObjectCorrupt, ObjectMissing, RecordError, Refused, SystemFailed, ToolFailed
+from gitrun.errors import GitrunError, ObjectCorrupt, ObjectMissing, RecordError, Refused, SystemFailed, ToolFailed
 from gitrun.fsio import make_directories, opened, remove_tree, sync_directory, write_file
 from gitrun.gitcmd import find_git, find_git_lfs
 from gitrun.packread import MAX_OBJECT
-from gitrun.remotes import Advance, Update
+from gitrun.remotes import Advance, Cargo, Update
 from gitrun.remotes.address import Address, shown
 from gitrun.store import object_path
 
@@ -35,6 +35,8 @@ _SLACK = 64 << 20
 """Bytes of the disk that nothing from a server may take."""
 _BATCH = 400
 """LFS objects in one call of git-lfs: they are words of its command line."""
+_REFS = 3000
+"""Refs in one call of git: likewise."""
 _KEPT = re.compile(
     r"GIT_((AUTHOR|COMMITTER)_.*|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM)|ASKPASS|SSH|SSH_COMMAND|SSH_VARIANT|TRACE.*"
     r"|CURL_VERBOSE|SSL_.*|HTTP_.*|PROXY.*|LFS_SKIP_SMUDGE)"
@@ -70,6 +72,7 @@ _HELPER = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$REM
 """A credential helper that says what stood in the URL: a password on a command line can be read by everybody."""
 _OBJECTS = re.compile(r"LFS objects:[^\n(]*\((\d+)/(\d+)\)")
 """How many objects git-lfs has moved, of how many."""
+_OID = re.compile(r"[0-9a-f]{64}\Z")
 _FORGED = re.compile(
     r"error: object [0-9a-f]{40}: \w+:|fsck error|not a valid object|did not send all necessary objects"
     r"|empty filename in tree entry|malformed mode|too-short tree"
@@ -83,6 +86,10 @@ _HINTS = (
     (r"not found|does not appear to be a git repository|does not exist", "does the repository exist there?"),
     (r"certificate|SSL", "the server's certificate is not one that this machine trusts"),
 )  # fmt: skip
+
+
+class Stalled(ToolFailed):
+    """A server moves nothing any more."""
 
 
 class Network:
@@ -99,35 +106,64 @@ class Network:
 
     def send(self, repositories: Sequence[bytes], updates: Sequence[Update]) -> None:
         """By one `git push`, which moves all refs or none, and only from where they were."""
-        words = ["push", "--quiet", "--porcelain", "--no-verify", "--atomic"]
-        words += [f"--force-with-lease={it.ref}:{it.old}" for it in updates]
         try:
             with _one_of(repositories) as repository:
-                self._git([*words, REMOTE, *(f"{it.new}:{it.ref}" for it in updates)], repository)
+                for at in range(0, len(updates), _REFS):
+                    self._move(updates[at : at + _REFS], repository)
         except ToolFailed as error:
             if "stale info" in error.message or "fetch first" in error.message:
                 raise Refused("somebody has pushed this run meanwhile", path=self._shown, hint="push again") from error
             raise
 
-    def send_large(self, repository: bytes, objects: Mapping[str, int], advance: Advance) -> int:
-        """By `git lfs push`, which asks the server first what it lacks; and once more, since it may still lack it.
+    def _move(self, updates: Sequence[Update], repository: bytes) -> None:
+        words = ["push", "--quiet", "--porcelain", "--no-verify", "--atomic"]
+        words += [f"--force-with-lease={it.ref}:{it.old}" for it in updates]
+        self._git([*words, REMOTE, *(f"{it.new}:{it.ref}" for it in updates)], repository)
 
-        git-lfs 3.3 says nothing of an object that the server refused as unprocessable (422).
-        """
-        sent = self._push_large(repository, objects, advance)
-        if sent and self._push_large(repository, objects, lambda _: None):
+    def send_large(self, cargoes: Sequence[Cargo], advance: Advance) -> list[int | GitrunError]:
+        """By one `git lfs push` of many, which asks the server first what it lacks; each alone where that one fails."""
+        counted, objects = _Counted(advance), {oid for cargo in cargoes for oid in cargo.objects}
+        try:
+            with _large_of(cargoes) as repository:
+                self._push_large(repository, sorted(objects), counted)
+        except GitrunError as error:
+            if len(cargoes) == 1 or isinstance(error, Stalled) or not self._answers():
+                return [error] * len(cargoes)
+            return [self._push_alone(cargo, counted) for cargo in cargoes]
+        return [counted.of(cargo.objects) for cargo in cargoes]
+
+    def _answers(self) -> bool:
+        try:
+            self.refs()
+        except ToolFailed:
+            return False
+        return True
+
+    def _push_alone(self, cargo: Cargo, counted: _Counted) -> int | GitrunError:
+        try:
+            with _large_of([cargo]) as repository:
+                self._push_large(repository, sorted(cargo.objects), counted)
+        except GitrunError as error:
+            return error
+        return counted.of(cargo.objects)
+
+    def _push_large(self, repository: bytes, oids: Sequence[str], counted: _Counted) -> None:
+        """Once more where anything was sent: git-lfs 3.3 says nothing of what the server refused as unprocessable (422)."""
+        before = counted.total
+        self._push_batches(repository, oids, counted)
+        again = _Counted(lambda _: None)
+        if counted.total > before:
+            self._push_batches(repository, oids, again)
+        if again.total:
             raise ToolFailed(
                 "the server does not keep large files that it is sent", path=self._shown, hint="ask who runs it"
             )
-        return sent
 
-    def _push_large(self, repository: bytes, objects: Mapping[str, int], advance: Advance) -> int:
-        oids, sent = list(objects), _Counted(advance)
+    def _push_batches(self, repository: bytes, oids: Sequence[str], counted: _Counted) -> None:
         for at in range(0, len(oids), _BATCH):
-            with sent.listening() as listened:
+            with counted.listening() as listened:
                 words = ["push", "--object-id", REMOTE, *oids[at : at + _BATCH]]
-                self._git_lfs(words, repository, listened, sent)
-        return sent.total
+                self._git_lfs(words, repository, listened, counted)
 
     def receive(self, refs: Sequence[str], into: bytes, *, shallow: bool = False) -> None:
         """By `git fetch`, which checks every object."""
@@ -152,7 +188,10 @@ class Network:
         """Sends those that the server says it has not; what it holds damaged, only whoever runs it can remove."""
         mended = []
         for oid, size in objects.items():
-            if self.send_large(repository, {oid: size}, lambda _: None):
+            (sent,) = self.send_large([Cargo(repository, {oid: size})], lambda _: None)
+            if isinstance(sent, GitrunError):
+                raise sent
+            if sent:
                 mended.append(oid)
         return mended
 
@@ -190,11 +229,34 @@ def _one_of(repositories: Sequence[bytes]) -> Iterator[bytes]:
     if len(repositories) == 1:
         yield repositories[0]
         return
+    with _scratch() as scratch:
+        lines = [os.path.join(repository, b"objects") + b"\n" for repository in repositories]
+        write_file(os.path.join(scratch, b"objects", b"info", b"alternates"), b"".join(lines), sync=False)
+        yield scratch
+
+
+@contextmanager
+def _large_of(cargoes: Sequence[Cargo]) -> Iterator[bytes]:
+    """A repository, for the duration of a block, that has links to the large files of all.
+
+    One will do for a single cargo, too: git-lfs tells its progress by path, and this path is a tame one.
+    """
+    with _scratch() as scratch:
+        for repository, objects in cargoes:
+            for oid in objects:
+                link = object_path(scratch, oid)
+                os.makedirs(os.path.dirname(link), exist_ok=True)
+                with suppress(FileExistsError):  # another run has the same
+                    os.symlink(object_path(repository, oid), link)
+        yield scratch
+
+
+@contextmanager
+def _scratch() -> Iterator[bytes]:
+    """An empty bare repository for the duration of a block."""
     scratch = os.fsencode(tempfile.mkdtemp(prefix="gitrun-push-"))
     try:
         run_git(["init", "--quiet", "--bare", "--template="], scratch, "", {})
-        lines = [os.path.join(repository, b"objects") + b"\n" for repository in repositories]
-        write_file(os.path.join(scratch, b"objects", b"info", b"alternates"), b"".join(lines), sync=False)
         yield scratch
     finally:
         remove_tree(scratch)
@@ -207,15 +269,11 @@ def fetch_refs(
     make_directories(into)
     run_git(["init", "--quiet", "--bare", "--template="], into, url, {})
     words = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", *(["--depth=1"] if shallow else [])]
-    disk = os.statvfs(into)
-    available = disk.f_bavail * disk.f_frsize - _SLACK
-    run_git(
-        [*words, REMOTE, *(f"+{ref}:{ref}" for ref in refs)],
-        into,
-        url,
-        environment or {},
-        largest=max(available, _BLOCK),
-    )
+    for at in range(0, len(refs), _REFS):
+        disk = os.statvfs(into)
+        available = disk.f_bavail * disk.f_frsize - _SLACK
+        specs = [f"+{ref}:{ref}" for ref in refs[at : at + _REFS]]
+        run_git([*words, REMOTE, *specs], into, url, environment or {}, largest=max(available, _BLOCK))
     told = run_git(["cat-file", "--batch-all-objects", "--unordered", "--batch-check=%(objectsize)"], into, url, {})
     largest = max(map(int, told.split()), default=0)
     if largest > LARGEST_OBJECT:
@@ -262,7 +320,7 @@ def run_git_lfs(
                 elif time.monotonic() - since > patience:
                     lfs.kill()
                     lfs.communicate()
-                    raise ToolFailed(
+                    raise Stalled(
                         f"git lfs {words[0]} has moved nothing for {patience:g} s",
                         path=shown(url),
                         hint="try again; gitrun.stallTimeout is how long it may take",
@@ -363,6 +421,10 @@ class _Counted:
         """All bytes so far."""
         return sum(self._seen.values())
 
+    def of(self, oids: Iterable[str]) -> int:
+        """Bytes so far of these objects."""
+        return sum(self._seen.get(oid, 0) for oid in oids)
+
     @contextmanager
     def listening(self) -> Iterator[dict[str, str]]:
         """The environment for one call of git-lfs, whose progress is heard until the block ends."""
@@ -387,18 +449,19 @@ class _Counted:
                 return
 
     def _read(self, path: str, at: int) -> int:
-        """`upload 1/3 4096/123456 name`: how much of which file."""
+        """`upload 1/3 4096/123456 path`: how much of which file; an upload's is named by its oid."""
         try:
             with open(path, errors="replace") as file:
                 file.seek(at)
                 text = file.read()
         except FileNotFoundError:
             return at
-        for found in re.finditer(r"^\w+ \d+/\d+ (\d+)/\d+ (\S+)$", text, re.MULTILINE):
-            done = int(found[1])
-            moved = done - self._seen.get(found[2], 0)
+        for found in re.finditer(r"^\w+ \d+/\d+ (\d+)/\d+ (.+)$", text, re.MULTILINE):
+            oid = _OID.search(found[2])
+            done, name = int(found[1]), oid[0] if oid else found[2]
+            moved = done - self._seen.get(name, 0)
             if moved > 0:
-                self._seen[found[2]] = done
+                self._seen[name] = done
                 self._advance(moved)
         return at + len(text.encode())
 

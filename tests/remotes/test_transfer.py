@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,16 @@ class TestHalfWay:
         assert program("clone", remote, run_id, there / "copy").code == 6
         assert not list(there.iterdir())
 
+    def test_a_damaged_local_object_is_not_sent_to_a_server(
+        self, here: Path, http_server: Server, tmp_path: Path
+    ) -> None:
+        (mine,) = [path for path in (repository_of(here / "train") / "lfs").rglob("*") if path.is_file()]
+        mine.chmod(0o644)
+        mine.write_bytes(b"?" + MODEL[1:])
+        told = program("push", "--json", here / "train", http_server.address(tmp_path.name)).object
+        assert told["exit"] == 6 and "damaged" in told["error"]["message"]
+        assert not http_server.large(tmp_path.name)
+
     def test_a_damaged_local_object_is_not_sent(self, here: Path, remote: str) -> None:
         (mine,) = [path for path in (repository_of(here / "train") / "lfs").rglob("*") if path.is_file()]
         mine.chmod(0o644)
@@ -309,17 +320,80 @@ class TestManyRuns:
         assert program("pull", "--all", there, remote).out.count("pulled ") == 3
         assert {(there / run.name / "config.yaml").read_text() for run in runs} == {"lr: 0.7\n"}
 
-    def test_one_that_fails_does_not_keep_the_others(self, tmp_path: Path) -> None:
-        for name in ("good", "bad"):
+    @pytest.mark.parametrize("kind", ["path", "http"])
+    @pytest.mark.parametrize("how", ["missing", "damaged"])
+    def test_one_that_fails_does_not_keep_the_others(
+        self, tmp_path: Path, kind: str, how: str, http_server: Server
+    ) -> None:
+        remote = str(tmp_path / "remote.git") if kind == "path" else http_server.address(tmp_path.name)
+        for name in ("good", "bad", "large too"):
             run = tmp_path / "runs" / name
             run.mkdir(parents=True)
             (run / "large").write_bytes(MODEL + name.encode())
             gitrun.lock(run)
         (mine,) = [path for path in (repository_of(tmp_path / "runs" / "bad") / "lfs").rglob("*") if path.is_file()]
-        mine.unlink()
-        told = program("push", "--all", tmp_path / "runs", tmp_path / "remote.git")
-        assert told.code == 6 and "pushed good" in told.out and "is missing" in told.err
-        assert len(listed(tmp_path / "remote.git")) == 1
+        mine.chmod(0o644)
+        if how == "missing":
+            mine.unlink()
+        else:
+            mine.write_bytes(b"?" + mine.read_bytes()[1:])
+        told = program("push", "--json", "--all", tmp_path / "runs", remote)
+        bad, good, spaced = told.objects
+        assert told.code == bad["exit"] == 6 and how in bad["error"]["message"]
+        assert good["sent_bytes"] == len(MODEL) + 4 and spaced["sent_bytes"] == len(MODEL) + 9
+        assert {it["name"] for it in listed(remote)} == {good["run"], spaced["run"]}
+        if kind == "http":
+            assert http_server.large(tmp_path.name) == {
+                sha256(MODEL + name).hexdigest() for name in (b"good", b"large too")
+            }
+
+    @pytest.mark.parametrize("kind", ["path", "http"])
+    def test_all_that_are_locked_are_cloned_over_one_connection(
+        self, tmp_path: Path, kind: str, http_server: Server
+    ) -> None:
+        remote = str(tmp_path / "remote.git") if kind == "path" else http_server.address(tmp_path.name)
+        runs = [tmp_path / "runs" / name for name in ("one", "two", "three", "open")]
+        for run in runs:
+            run.mkdir(parents=True)
+            (run / "large").write_bytes(MODEL + run.name.encode())
+            gitrun.lock(run)
+        gitrun.unlock(runs[3])
+        assert program("push", "--all", tmp_path / "runs", remote).code == 0
+        there, trace = tmp_path / "there", tmp_path / "trace"
+        there.mkdir()
+        env = {**os.environ, "GIT_TRACE": str(trace)}
+        told = program("clone", "--json", "--all", "--into", there, remote, env=env)
+        assert told.code == 0, told.err
+        assert {it["path"] for it in told.objects} == {str(there / name) for name in ("one", "two", "three")}
+        assert trace.read_text().count("built-in: git ls-remote") == (kind == "http")
+        for name in ("one", "two", "three"):
+            assert gitrun.verify(there / name, strict=True) and tree(there / name) == tree(tmp_path / "runs" / name)
+        assert sorted(os.listdir(there)) == [".gitrun", "one", "three", "two"]
+        again = program("clone", "--json", "--all", "--into", there, remote)
+        assert again.code == 0 and [it["already"] for it in again.objects] == [True] * 3
+
+    def test_some_of_which_one_is_not_there(self, tmp_path: Path) -> None:
+        remote, there = tmp_path / "remote.git", tmp_path / "there"
+        for parent in ("a", "b"):  # two machines, and the same name
+            run = tmp_path / parent / "train"
+            run.mkdir(parents=True)
+            (run / "file").write_text(parent)
+            gitrun.push(gitrun.lock(run).path, remote)
+        first, second = (gitrun.status(tmp_path / parent / "train").run for parent in ("a", "b"))
+        there.mkdir()
+        told = program("clone", "--into", there, remote, first, second, "nobody")
+        assert told.code == 3 and told.out.count("cloned ") == 2 and "no run nobody" in told.err
+        assert {(there / name / "file").read_text() for name in (first, second)} == {"a", "b"}
+
+    def test_words_that_do_not_go_together(self, tmp_path: Path) -> None:
+        for words in (
+            ["remote.git"],
+            ["remote.git", "a", "b", "c"],
+            ["--all", "remote.git", "a"],
+            ["--all", "--upstream"],
+        ):
+            assert program("clone", *words, cwd=tmp_path).code == 2
+        assert program("clone", "--all", tmp_path / "remote.git").code == 3
 
 
 class TestUpstream:
