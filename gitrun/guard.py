@@ -19,7 +19,7 @@ from gitrun.store import Place
 PATIENCE = 5.0
 """Seconds to wait for another process."""
 _PAUSE = 0.02
-_NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF}
+NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF}
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def _hold(directory: bytes, place: Place, shared: bool, deadline: float, held: E
                 raise _busy(place) from None
             time.sleep(_PAUSE)
         except OSError as error:
-            if error.errno not in _NO_FLOCK:
+            if error.errno not in NO_FLOCK:
                 raise
             return False
 

@@ -7,12 +7,11 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 from gitrun import store
 from gitrun.errors import GitrunError, NotLocked, RecordError, Refused, RunNotFound, UsageError, system_failed
-from gitrun.fsio import TEMPORARY, make_directories, remove_sealed_tree, remove_tree
+from gitrun.fsio import make_directories, remove_sealed_tree, remove_tree
 from gitrun.guard import pool_guarded
 from gitrun.layouts import guild
 from gitrun.layouts.guild_home import find_home
@@ -30,6 +29,7 @@ from gitrun.remotes.locks import base_name, large_objects, move_objects, reach, 
 from gitrun.remotes.network import refuse_small_disk
 from gitrun.repo import LOCKED, MAIN, RunRepo, create
 from gitrun.results.clone import CloneResult
+from gitrun.scratch import scratch
 from gitrun.settings import Settings, load
 from gitrun.store import Place, with_repository
 from gitrun.upstream import recorded
@@ -83,16 +83,14 @@ def clone_named(
     base = os.path.realpath(
         os.path.dirname(os.path.abspath(os.fsencode(target))) if target else os.fsencode(into or ".")
     )
-    building = os.path.join(base, TEMPORARY + b"clone-" + sha256(os.fsencode(target or name)).hexdigest()[:16].encode())
     try:
-        remove_tree(building)
-        try:
+        with scratch(base, b"clone", base_name(name)) as building:
             record, objects = _receive(of, address, name, building, progress)
-            place = _place(_target(target, into, record), record, known)
-            create(place, lambda repository: _fill(repository, building, address, name))
-        finally:
-            remove_tree(building)
-        cloned = _restored(place, address, known, progress)
+            path = _target(target, into, record)
+            with scratch(os.path.dirname(path), b"clone-to", os.fsdecode(path)):
+                place = _place(_target(target, into, record), record, known)
+                create(place, lambda repository: _fill(repository, building, address, name))
+                cloned = _restored(place, address, known, progress)
         with pool_guarded(place, shared=True):
             share_objects(place, objects)
     except OSError as error:

@@ -7,22 +7,24 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from hashlib import sha256
 from typing import NamedTuple
 
 from gitrun import store
 from gitrun.errors import GitrunError, Refused, RunNotFound, system_failed
-from gitrun.fsio import TEMPORARY, remove_tree
 from gitrun.ops._context import RunArgument
 from gitrun.ops.clone import clone_named, named, own_name, parent_of
+from gitrun.ops.restore import restore
 from gitrun.ops.status import status
+from gitrun.ops.verify import verify
 from gitrun.progress import SILENT, Progress
 from gitrun.remotes import Source
 from gitrun.remotes.address import Address, display_address
 from gitrun.remotes.locks import base_name, layout_of, reach
 from gitrun.remotes.staged import Staged
 from gitrun.repo import RunRepo
+from gitrun.results import INTERRUPTED, ORPHANED
 from gitrun.results.clone import CloneResult
+from gitrun.scratch import scratch
 from gitrun.settings import Settings, load
 
 
@@ -48,11 +50,14 @@ class Clones(NamedTuple):
     settings: Settings
 
     def clone(self, planned: Planned, progress: Progress = SILENT) -> CloneResult:
-        """Makes one run; raises as `gitrun.clone` does.  A run that is here already stays as it is."""
+        """Makes one run; raises as `gitrun.clone` does.
+
+        A run that is here already stays as it is; one whose directory is gone, or only half there, is restored.
+        """
         if planned.failure is not None:
             raise planned.failure
         if planned.here:
-            return _here(planned, self.address)
+            return _here(planned, self.address, self.settings, progress)
         _, _, cloned = clone_named(self.source, self.address, planned.name, planned.target, "", self.settings, progress)
         return replace(cloned, notes=(*cloned.notes, *planned.notes))
 
@@ -80,22 +85,16 @@ def cloning(
         )
     here = _known_here(into, known)
     new = [name for name in wanted if base_name(name) not in here]
-    told = display_address(address) + "\n".join(wanted)
-    staging = os.path.join(
-        base, TEMPORARY + b"clones-" + sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:16].encode()
-    )
     try:
-        remove_tree(staging)
-        if new:
-            locked = [name for name in new if address.tag(name) in refs]
-            of.receive([*map(address.branch, new), *map(address.tag, locked)], staging)
-        planned = [Planned(name, here[base_name(name)], True) for name in wanted if base_name(name) in here]
-        planned += [*_places(address, staging, refs, new, into), *failures]
-        yield Clones(tuple(_noted(planned, address, refs)), Staged(of, refs, staging), address, known)
+        with scratch(base, b"clones", "\n".join([display_address(address), *wanted])) as staging:
+            if new:
+                locked = [name for name in new if address.tag(name) in refs]
+                of.receive([*map(address.branch, new), *map(address.tag, locked)], staging)
+            planned = [Planned(name, here[base_name(name)], True) for name in wanted if base_name(name) in here]
+            planned += [*_places(address, staging, refs, new, into), *failures]
+            yield Clones(tuple(_noted(planned, address, refs)), Staged(of, refs, staging), address, known)
     except OSError as error:
         raise system_failed(error, "clone the runs", near=base) from error
-    finally:
-        remove_tree(staging)
 
 
 def _wanted(address: Address, refs: Mapping[str, str], run_ids: Sequence[str]) -> tuple[list[str], list[Planned]]:
@@ -151,8 +150,18 @@ def _noted(planned: Sequence[Planned], address: Address, refs: Mapping[str, str]
         yield it._replace(notes=(told,)) if others[it.name] and not it.failure else it
 
 
-def _here(planned: Planned, address: Address) -> CloneResult:
-    now = status(planned.target)
+def _here(planned: Planned, address: Address, settings: Settings, progress: Progress) -> CloneResult:
+    before = status(planned.target, settings=settings)
+    gone = before.state in (ORPHANED, INTERRUPTED)
+    if gone:  # as a clone that was killed leaves it; one that is at work still holds these
+        parent = os.path.dirname(planned.target)
+        with (
+            scratch(parent, b"clone", base_name(planned.name)),
+            scratch(parent, b"clone-to", os.fsdecode(planned.target)),
+        ):
+            restore(planned.target, settings=settings, progress=progress)
+            verify(planned.target, settings=settings, progress=progress)
+    now = status(planned.target, settings=settings)
     return CloneResult(
         run=now.run,
         path=now.path,
@@ -162,5 +171,5 @@ def _here(planned: Planned, address: Address) -> CloneResult:
         commit=now.commit,
         files=now.files,
         bytes=now.bytes,
-        already=True,
+        already=not gone,
     )
