@@ -19,6 +19,7 @@ from gitrun.ops.status import status_here
 from gitrun.progress import SILENT, Progress
 from gitrun.repo import MAIN, RunRepo
 from gitrun.results.export import ExportResult
+from gitrun.scratch import scratch
 from gitrun.settings import Settings
 from gitrun.standing import Standing, read_newest
 
@@ -46,7 +47,10 @@ def export(
         with guarded(here.place, shared=True):
             here = here.again()
             standing = read_newest(here.place)
-            return _export(here, standing, target, form, progress)
+            if target == STDOUT:
+                return _export(here, standing, target, form, progress)
+            with scratch(os.path.dirname(target), b"export-to", os.fsdecode(target)):
+                return _export(here, standing, target, form, progress)
     except GitrunError:
         raise
     except OSError as error:

@@ -16,6 +16,7 @@ from gitrun.recover import refuse_interrupted
 from gitrun.repo import MAIN, RunRepo, check_owner
 from gitrun.results import UNLOCKED
 from gitrun.results.fork import ForkResult
+from gitrun.scratch import scratch
 from gitrun.settings import Settings
 from gitrun.standing import read_newest, read_standing
 from gitrun.store import Place, default_store, new_run_id, refuse_bad_place
@@ -124,7 +125,8 @@ def _fork(here: Context, target: bytes, progress: Progress) -> ForkResult:
     )
     files = [entry for entry in forking.entries if entry.kind == FILE]
     progress.stage("forking", sum(entry.size for entry in files), "B")
-    made = forking.run()
+    with scratch(os.path.dirname(target), b"fork-to", os.fsdecode(target)):  # two at once would undo each other
+        made = forking.run()
     return ForkResult(
         run=made.run_id,
         path=made.run,

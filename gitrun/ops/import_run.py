@@ -22,6 +22,7 @@ from gitrun.ops.unlock import unlock
 from gitrun.progress import SILENT, Progress
 from gitrun.results.import_run import ImportResult
 from gitrun.results.lock import LockResult
+from gitrun.scratch import scratch
 from gitrun.settings import Settings, load
 from gitrun.standing import read_standing
 from gitrun.unpacking import Spool, Unpacked, unpack_bag, unpack_tar
@@ -56,14 +57,15 @@ def import_run(
         wanted = _free(os.path.join(parent, os.path.basename(wanted)))
     building = os.path.join(parent, TEMPORARY + b"import-" + sha256(wanted or path).hexdigest()[:16].encode())
     try:
-        remove_sealed_tree(building)
-        os.mkdir(building, 0o700)
-        try:
-            run, record, notes = _build(path, wanted, building, known, progress)
-        finally:
+        with scratch(parent, b"import-to", os.fsdecode(wanted or path)):
             remove_sealed_tree(building)
-        sync_directory(parent)
-        locked = _locked(run, record, message, jobs_or_all(jobs), known, progress)
+            os.mkdir(building, 0o700)
+            try:
+                run, record, notes = _build(path, wanted, building, known, progress)
+            finally:
+                remove_sealed_tree(building)
+            sync_directory(parent)
+            locked = _locked(run, record, message, jobs_or_all(jobs), known, progress)
     except OSError as error:
         raise system_failed(error, "import the run", near=parent) from error
     told = {it.name: getattr(locked, it.name) for it in fields(locked)}

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from gitrun.errors import GitrunError, NotLocked, Refused, RunNotFound, UsageError
-from gitrun.fsio import TEMPORARY, make_directories, remove_tree, write_file
+from gitrun.fsio import make_directories, write_file
 from gitrun.guard import guarded
 from gitrun.ops._context import Context, RunArgument, context
 from gitrun.ops.status import status_here
@@ -24,6 +24,7 @@ from gitrun.remotes.address import Address, display_address
 from gitrun.remotes.locks import Large, large_objects, large_of, reach, refuse_damaged
 from gitrun.repo import LOCKED, MAIN, Commit, RunRepo, check_owner
 from gitrun.results.push import PushResult
+from gitrun.scratch import scratch
 from gitrun.settings import Settings, load
 from gitrun.standing import read_newest
 from gitrun.upstream import locate, recorded, where
@@ -264,10 +265,8 @@ def _read_back(ready: _Ready, address: Address, to: Transport, sample: float, pr
     chosen = dict(random.SystemRandom().sample(sorted(objects.items()), count))
     progress.stage("reading back", sum(chosen.values()), "B")
     place = ready.here.place
-    building = os.path.join(place.store, TEMPORARY + b"verify-" + sha256(ready.repository).hexdigest()[:16].encode())
     wanted = {address.branch(ready.name): ready.main, **({address.tag(ready.name): tag} if tag else {})}
-    remove_tree(building)
-    try:
+    with scratch(place.store, b"verify", os.fsdecode(ready.repository)) as building:
         to.receive(list(wanted), building)
         to.receive_large(chosen, building, progress.advance)
         with RunRepo(building) as copy:
@@ -275,8 +274,6 @@ def _read_back(ready: _Ready, address: Address, to: Transport, sample: float, pr
                 raise Refused(
                     "the remote does not have what was pushed", path=display_address(address), hint="push again"
                 )
-    finally:
-        remove_tree(building)
     receipt = {
         "remote": display_address(address),
         "name": ready.name,

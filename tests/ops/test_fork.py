@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -357,3 +358,20 @@ class TestInPlace:
         alone = copy(run, tmp_path / "alone" / "train")
         assert call("fork", "--inplace", alone).code == 3
         assert (alone / ".gitrun.lock").exists()
+
+
+def test_two_at_once_to_one_place(tmp_path: Path) -> None:
+    run = tmp_path / "train"
+    run.mkdir()
+    for number in range(200):
+        (run / f"f{number}").write_text(str(number))
+    gitrun.lock(run)
+    command = [sys.executable, "-m", "gitrun", "fork", "--json", str(run), str(tmp_path / "new")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) for _ in range(4)]
+    told = [json.loads(it.communicate()[0]) for it in both]
+    assert sorted(it["exit"] for it in told) == [0, 5, 5, 5], told
+    (made,) = [it for it in told if it["exit"] == 0]
+    assert gitrun.status(tmp_path / "new").run == made["run"]
+    assert gitrun.lock(tmp_path / "new").exit == 0 and gitrun.verify(tmp_path / "new") and gitrun.fsck(tmp_path / "new")
+    assert sorted(os.listdir(tmp_path)) == [".gitrun", "new", "train"]
+    assert sorted(os.listdir(tmp_path / ".gitrun")) == ["new.git", "train.git"]
