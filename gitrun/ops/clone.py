@@ -163,10 +163,16 @@ def parent_of(into: RunArgument, layout: str) -> bytes:
     return os.fsencode(home / "runs") if home else os.path.abspath(os.fsencode(into or "."))
 
 
+def own_place(into: RunArgument, layout: str, run_id: str) -> bytes:
+    """The path of a run for which no place was named; a new Guild home gets its directory of runs."""
+    parent = parent_of(into, layout)
+    if not into:
+        make_directories(parent)
+    return os.path.join(parent, os.fsencode(own_name(run_id, layout)))
+
+
 def _target(told: RunArgument, into: RunArgument, record: LockFile) -> bytes:
-    layout = record.header("layout") or ""
-    own = os.path.join(parent_of(into, layout), os.fsencode(own_name(record.run_id, layout)))
-    target = os.path.abspath(os.fsencode(told)) if told else own
+    target = os.path.abspath(os.fsencode(told)) if told else own_place(into, record.header("layout"), record.run_id)
     target = os.path.join(os.path.realpath(os.path.dirname(target)), os.path.basename(target))
     if os.path.lexists(target):
         raise Refused("there is something already", path=target, hint="name a directory that does not exist yet")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gitrun import store
 from gitrun.errors import GitrunError, Refused, RunNotFound, system_failed
 from gitrun.ops._context import RunArgument
-from gitrun.ops.clone import clone_named, named, own_name, parent_of
+from gitrun.ops.clone import clone_named, named, own_place, parent_of
 from gitrun.ops.restore import restore
 from gitrun.ops.status import status
 from gitrun.ops.verify import verify
@@ -131,10 +131,7 @@ def _places(
         return []
     with RunRepo(staging) as repo:
         layouts = [layout_of(repo.commit(refs[address.branch(name)]).message) for name in names]
-    own = [
-        os.path.join(parent_of(into, layout), os.fsencode(own_name(base_name(name), layout)))
-        for name, layout in zip(names, layouts, strict=True)
-    ]
+    own = [own_place(into, layout, base_name(name)) for name, layout in zip(names, layouts, strict=True)]
     often = Counter(own)
     return [
         Planned(name, path if often[path] == 1 else os.path.join(os.path.dirname(path), os.fsencode(name)))

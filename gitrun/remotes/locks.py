@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterable
 from hashlib import sha256
@@ -155,4 +156,5 @@ def move_objects(source: bytes, repository: bytes) -> None:
                 if wanted and not os.path.lexists(target):
                     os.makedirs(os.path.dirname(target), exist_ok=True)
                     os.chmod(path, 0o444)
-                    os.rename(path, target)
+                    # a Guild home may be on another disk than the current directory
+                    shutil.move(os.fsdecode(path), os.fsdecode(target))

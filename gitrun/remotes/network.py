@@ -472,5 +472,7 @@ def refuse_small_disk(directory: bytes, needed: int) -> None:
     available = disk.f_bavail * disk.f_frsize
     if needed > available - _SLACK:
         raise SystemFailed(
-            f"not enough space: {needed} bytes needed, {available} available", path=directory, hint="free some space"
+            f"not enough space: {needed} bytes needed, {available} available, of which {_SLACK} stay free",
+            path=directory,
+            hint="free some space",
         )

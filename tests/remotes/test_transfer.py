@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import gitrun
+from tests.layouts.runs import GUILD_ID, make_guild
 from tests.ops.runs import MODEL, repository_of
 from tests.remotes.conftest import change, listed, tree
 from tests.support.lfs_server import Server
@@ -384,6 +386,22 @@ class TestManyRuns:
         told = program("clone", "--into", there, remote, first, second, "nobody")
         assert told.code == 3 and told.out.count("cloned ") == 2 and "no run nobody" in told.err
         assert {(there / name / "file").read_text() for name in (first, second)} == {"a", "b"}
+
+    @pytest.mark.parametrize("words", [["--all"], [GUILD_ID]], ids=["all", "one"])
+    def test_into_a_new_guild_home_on_another_disk(self, tmp_path: Path, words: list[str]) -> None:
+        run = make_guild(tmp_path / "runs")
+        (run / "model").write_bytes(MODEL)
+        gitrun.lock(run)
+        gitrun.push(run, tmp_path / "remote.git")
+        home = tmp_path / "home"
+        home.mkdir()
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+            assert os.stat(elsewhere).st_dev != os.stat(home).st_dev
+            env = {**os.environ, "GUILD_HOME": str(home)}
+            told = program("clone", "--json", tmp_path / "remote.git", *words, env=env, cwd=elsewhere)
+            assert told.code == 0 and not os.listdir(elsewhere), told.out
+        assert told.object["path"] == str(home / "runs" / GUILD_ID)
+        assert gitrun.verify(home / "runs" / GUILD_ID, strict=True) and gitrun.fsck(home / "runs" / GUILD_ID)
 
     def test_words_that_do_not_go_together(self, tmp_path: Path) -> None:
         for words in (
