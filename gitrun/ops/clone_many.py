@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
 from gitrun import store
-from gitrun.errors import GitrunError, Refused, RunNotFound, system_failed
+from gitrun.errors import GitrunError, Refused, RunChanged, RunNotFound, system_failed
 from gitrun.ops._context import RunArgument
 from gitrun.ops.clone import clone_named, named, own_place, parent_of
 from gitrun.ops.restore import restore
@@ -68,7 +68,7 @@ def cloning(
 ) -> Iterator[Clones]:
     """Clones of several runs, which a block makes one by one, or in several processes; of all that have a lock by default.
 
-    Each gets the name that it had, or its id where two had the same one, in the directory `into`; without that a Guild run
+    Each gets the name that it had, or its id where that is taken, in the directory `into`; without that a Guild run
     goes into the Guild home, another one into the current directory.  Raises UsageError for a remote with a repository for
     each run, RunNotFound where none has a lock, ToolFailed, SystemFailed.
     """
@@ -84,17 +84,19 @@ def cloning(
             "no run has a lock there", path=display_address(address), hint="gitrun remote lists what is there"
         )
     here = _known_here(into, known)
-    new = [name for name in wanted if base_name(name) not in here]
-    try:
-        with scratch(base, b"clones", "\n".join([display_address(address), *wanted])) as staging:
+    new = [name for name in wanted if name not in here]
+    with ExitStack() as held:
+        try:
+            key = "\n".join([display_address(address), *wanted])
+            staging = held.enter_context(scratch(base, b"clones", key))
             if new:
                 locked = [name for name in new if address.tag(name) in refs]
                 of.receive([*map(address.branch, new), *map(address.tag, locked)], staging)
-            planned = [Planned(name, here[base_name(name)], True) for name in wanted if base_name(name) in here]
+            planned = [Planned(name, here[name], True) for name in wanted if name in here]
             planned += [*_places(address, staging, refs, new, into), *failures]
-            yield Clones(tuple(_noted(planned, address, refs)), Staged(of, refs, staging), address, known)
-    except OSError as error:
-        raise system_failed(error, "clone the runs", near=base) from error
+        except OSError as error:
+            raise system_failed(error, "clone the runs", near=base) from error
+        yield Clones(tuple(_noted(planned, address, refs)), Staged(of, refs, staging), address, known)
 
 
 def _wanted(address: Address, refs: Mapping[str, str], run_ids: Sequence[str]) -> tuple[list[str], list[Planned]]:
@@ -133,9 +135,13 @@ def _places(
         layouts = [layout_of(repo.commit(refs[address.branch(name)]).message) for name in names]
     own = [own_place(into, layout, base_name(name)) for name, layout in zip(names, layouts, strict=True)]
     often = Counter(own)
-    return [
-        Planned(name, path if often[path] == 1 else os.path.join(os.path.dirname(path), os.fsencode(name)))
+    free = [
+        often[path] == 1 and "+" not in name and not os.path.lexists(path)
         for name, path in zip(names, own, strict=True)
+    ]
+    return [
+        Planned(name, path if is_free else os.path.join(os.path.dirname(path), os.fsencode(name)))
+        for name, path, is_free in zip(names, own, free, strict=True)
     ]
 
 
@@ -157,7 +163,10 @@ def _here(planned: Planned, address: Address, settings: Settings, progress: Prog
             scratch(parent, b"clone-to", os.fsdecode(planned.target)),
         ):
             restore(planned.target, settings=settings, progress=progress)
-            verify(planned.target, settings=settings, progress=progress)
+            if not verify(planned.target, settings=settings, progress=progress):
+                raise RunChanged(
+                    "the run is here, and was changed", path=planned.target, hint="gitrun verify tells how"
+                )
     now = status(planned.target, settings=settings)
     return CloneResult(
         run=now.run,

@@ -18,7 +18,7 @@ from tests.layouts.runs import GUILD_ID, make_guild
 from tests.ops.runs import MODEL, repository_of
 from tests.remotes.conftest import change, listed, tree
 from tests.support.lfs_server import Server
-from tests.support.mounts import mounted
+from tests.support.mounts import mounted, needs_root
 from tests.support.program import git
 from tests.support.program import gitrun as program
 from tests.support.tools import CHECKOUT, tool
@@ -403,6 +403,52 @@ class TestManyRuns:
         assert told.object["path"] == str(home / "runs" / GUILD_ID)
         assert gitrun.verify(home / "runs" / GUILD_ID, strict=True) and gitrun.fsck(home / "runs" / GUILD_ID)
 
+    def test_a_name_that_a_run_has_here_already(self, tmp_path: Path) -> None:
+        remote, there = tmp_path / "remote.git", tmp_path / "there"
+        there.mkdir()
+        for parent, name in (("a", "train"), ("b", f"train-{'?'}")):
+            run = tmp_path / parent / "train"
+            run.mkdir(parents=True)
+            (run / "file").write_text(parent)
+            made = gitrun.push(gitrun.lock(run).path, remote)
+            told = program("clone", "--json", "--all", "--into", there, remote)
+            assert told.code == 0, told.out
+            where = {it["run"]: Path(it["path"]) for it in told.objects}
+            assert where[made.run].name == name.replace("?", made.run.rpartition("-")[2])
+            assert (where[made.run] / "file").read_text() == parent
+        assert len(where) == 2
+
+    def test_another_history_of_a_run_that_is_here_is_refused(
+        self, here: Path, there: Path, run_id: str, tmp_path: Path
+    ) -> None:
+        remote = tmp_path / "remote.git"
+        gitrun.push(here / "train", remote)
+        gitrun.clone(remote, run_id, there / "train")
+        change(there / "train", "theirs\n")
+        gitrun.push(there / "train", remote)
+        change(here / "train", "mine\n")
+        other = gitrun.push(here / "train", remote).name
+        assert "+" in other
+        told = program("clone", "--json", "--into", there, remote, run_id, other)
+        assert told.code == 5
+        assert sorted(it["exit"] for it in told.objects) == [0, 5]
+
+    def test_a_reader_that_goes_away(self, tmp_path: Path) -> None:
+        for number in range(3):
+            run = tmp_path / "runs" / f"r{number}"
+            run.mkdir(parents=True)
+            (run / "file").write_text(str(number))
+            gitrun.push(gitrun.lock(run).path, tmp_path / "remote.git")
+        there = tmp_path / "there"
+        there.mkdir()
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [sys.executable, "-m", "gitrun", "clone", "--all", "--into", there, tmp_path / "remote.git"]
+        told = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, cwd=CHECKOUT)
+        os.close(writing)
+        assert "cannot clone" not in told.stderr and "Traceback" not in told.stderr
+        assert not [name for name in os.listdir(there) if name.startswith(".tmp-gitrun-clones")]
+
     def test_words_that_do_not_go_together(self, tmp_path: Path) -> None:
         for words in (
             ["remote.git"],
@@ -540,6 +586,7 @@ class TestFailures:
             gitrun.lock(run)
 
     def test_a_remote_that_is_read_only(self, shared_tmp: Path) -> None:
+        needs_root()
         run = shared_tmp / "run"
         run.mkdir()
         (run / "file").write_text("x")
@@ -547,8 +594,6 @@ class TestFailures:
         (shared_tmp / "others").mkdir(mode=0o755)
         os.chown(shared_tmp / "others", os.geteuid(), os.getegid())
         (shared_tmp / "others").chmod(0o555)
-        if os.geteuid() != 0:
-            pytest.skip("needs root")
         assert program("lock", run, user=True).code == 0
         told = program("push", "--json", run, shared_tmp / "others" / "remote.git", user=True).object
         assert told["exit"] == 7 and not list((shared_tmp / "others").iterdir())
