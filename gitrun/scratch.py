@@ -6,10 +6,10 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 
-from gitrun.errors import RunBusy
+from gitrun.errors import Refused, RunBusy
 from gitrun.fsio import TEMPORARY, remove_tree
 from gitrun.guard import NO_FLOCK
 
@@ -26,10 +26,12 @@ def scratch(parent: bytes, what: bytes, key: str) -> Iterator[bytes]:
     try:
         _empty(path)
         yield path
-        remove_tree(path)
-    except BaseException:
-        remove_tree(path)
+    except BaseException:  # ^C too
+        with suppress(OSError):  # what failed first is what is told
+            remove_tree(path)
         raise
+    else:
+        remove_tree(path)
     finally:
         os.close(fd)
 
@@ -37,22 +39,26 @@ def scratch(parent: bytes, what: bytes, key: str) -> Iterator[bytes]:
 def _held(path: bytes) -> int:
     """A descriptor of the directory that is there under the name: another process may have removed it meanwhile."""
     while True:
+        made = False
         with suppress(FileExistsError):
             os.mkdir(path, 0o700)
-        try:
+            made = True
+        with suppress(FileNotFoundError), ExitStack() as opened:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
-        try:
+            opened.callback(os.close, fd)
             _hold(fd, path)
+            if not made:
+                _refuse_strange(fd, path)
             if os.path.samestat(os.fstat(fd), os.lstat(path)):
+                opened.pop_all()
                 return fd
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)
+
+
+def _refuse_strange(fd: int, path: bytes) -> None:
+    """Somebody else's directory under this name could be changed while one builds in it."""
+    found = os.fstat(fd)
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise Refused("this belongs to somebody else", path=path, hint="remove it, if nobody needs it")
 
 
 def _hold(fd: int, path: bytes) -> None:

@@ -6,7 +6,7 @@ import os
 from hashlib import sha256
 
 from gitrun.errors import NotLocked, RecordError, RunNotFound, system_failed
-from gitrun.fsio import TEMPORARY, remove_tree, sync_tree
+from gitrun.fsio import sync_tree
 from gitrun.guard import guarded, pool_guarded
 from gitrun.ops._context import Context, RunArgument, context
 from gitrun.ops.status import status_here
@@ -18,6 +18,7 @@ from gitrun.remotes.locks import check_tree, large_objects, move_objects, reach,
 from gitrun.remotes.network import refuse_small_disk
 from gitrun.repo import RunRepo, check_owner
 from gitrun.results.fetch import FetchResult
+from gitrun.scratch import scratch
 from gitrun.settings import Settings
 
 
@@ -54,9 +55,7 @@ def fetch_here(here: Context, remote: RunArgument, progress: Progress) -> FetchR
             f"the remote has no run {run_id}", path=display_address(address), hint="gitrun remote lists them"
         )
     wanted = [branch, *([tag] if tag in refs else [])]
-    building = os.path.join(here.place.store, TEMPORARY + b"fetch-" + sha256(here.place.run).hexdigest()[:16].encode())
-    remove_tree(building)
-    try:
+    with scratch(here.place.store, b"fetch", os.fsdecode(here.place.run)) as building:
         of.receive(wanted, building)
         with RunRepo(building) as repo, RunRepo(here.place.repository) as mine:
             main = repo.ref(branch) or ""
@@ -78,8 +77,6 @@ def fetch_here(here: Context, remote: RunArgument, progress: Progress) -> FetchR
         move_objects(building, here.place.repository)
         with pool_guarded(here.place, shared=True):
             share_objects(here.place, lacking)
-    finally:
-        remove_tree(building)
     name = remote_name(address, here.settings)
     with RunRepo(here.place.repository) as mine:
         mine.set_ref(f"refs/remotes/{name}/main", main)

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 import gitrun
-from gitrun.errors import RunBusy
+from gitrun.errors import Refused, RunBusy
 from gitrun.scratch import scratch
+from tests.support.mounts import needs_root
 from tests.support.program import gitrun as program
 from tests.support.tools import CHECKOUT
 
@@ -117,6 +118,40 @@ class TestScratch:
         with pytest.raises(OSError, match=r"Not a directory|Too many levels"), scratch(parent, b"it", "a"):
             pass
         assert (precious / "file").read_text() == "kept"
+
+    def test_somebody_elses_directory_is_not_built_in(self, tmp_path: Path) -> None:
+        needs_root()
+        parent = os.fsencode(tmp_path)
+        with scratch(parent, b"it", "a") as path:
+            pass
+        os.mkdir(path, 0o700)
+        os.chown(path, 65534, 65534)
+        with pytest.raises(Refused, match="somebody else"), scratch(parent, b"it", "a"):
+            pass
+        os.chown(path, 0, 0)
+        os.chmod(path, 0o777)
+        with pytest.raises(Refused, match="somebody else"), scratch(parent, b"it", "a"):
+            pass
+
+    def test_one_that_is_still_written_to(self, tmp_path: Path) -> None:
+        parent = os.fsencode(tmp_path)
+        with scratch(parent, b"it", "a") as path:
+            pass
+        writer = (
+            "import os, sys, itertools\n"
+            "top = sys.argv[1]\n"
+            "for number in itertools.count():\n"
+            "    os.makedirs(f'{top}/{number % 9}/{number}', exist_ok=True)\n"
+        )
+        os.mkdir(path, 0o700)
+        writing = subprocess.Popen([sys.executable, "-c", writer, os.fsdecode(path)], stderr=subprocess.DEVNULL)
+        try:
+            time.sleep(0.3)
+            with pytest.raises(RunBusy, match="still writes"), scratch(parent, b"it", "a"):
+                pass
+        finally:
+            writing.kill()
+            writing.wait()
 
     def test_it_goes_after_a_failure_too(self, tmp_path: Path) -> None:
         def fail() -> None:
