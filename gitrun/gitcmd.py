@@ -1,6 +1,6 @@
 """Stock git, run on a run repository for gitrun's own ends; the only module that knows GitPython.
 
-For transfers, `remotes/network.py` runs git as its user has configured it.
+For transfers, `remotes/usertools.py` runs git as its user has configured it.
 
 What git is told stands here in full: which program, which repository, which environment.  Nothing that the user, a
 store or a run has configured reaches it.  GitPython adds to the environment of this process and cannot take anything
