@@ -158,7 +158,7 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, dir_fd: int | None
         finally:
             os.close(fd)
         os.rename(temporary, path, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
-    except BaseException:
+    except BaseException:  # ^C too: no half file stays
         with suppress(OSError):
             os.unlink(temporary, dir_fd=dir_fd)
         raise

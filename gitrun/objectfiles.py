@@ -12,6 +12,7 @@ import os
 import re
 import struct
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
@@ -42,7 +43,7 @@ class _Damaged(Exception):
     """What stands here is no object."""
 
 
-class Container:
+class Container(ABC):
     """A file that holds objects: a pack, or a loose object."""
 
     path: bytes
@@ -51,9 +52,9 @@ class Container:
     """What is wrong with the file as a whole."""
     ids: list[str]
 
+    @abstractmethod
     def read(self, oid: str) -> GitObject | None:
         """The object, checked against its id; None when the copy in this file is damaged."""
-        raise NotImplementedError
 
 
 class Loose(Container):

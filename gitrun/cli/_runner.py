@@ -183,6 +183,6 @@ def _identity(path: bytes) -> tuple[str, str]:
         from gitrun.ops.status import status
 
         found = status(path)
-    except Exception:
+    except Exception:  # whatever is wrong with the run: another failure is being told already
         return "", "unknown"
     return found.run, found.state

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.mounts import needs_root
+
 from . import shim, sweep
 from .harness import Account, Lab, current, remove, unprivileged
 
@@ -60,8 +62,7 @@ def lab(labs: list[Lab]) -> Lab:
 @pytest.fixture(scope="session")
 def root_labs(make_lab: Callable[..., Lab]) -> list[Lab]:
     """As `labs`, of root, whom they do not bind."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
+    needs_root()
     return [make_lab(current()) for _ in range(min(2, os.cpu_count() or 1))]
 
 

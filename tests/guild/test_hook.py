@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.guild import ACTIVE
 from tests.support.hook import HookedGuild
+from tests.support.mounts import needs_root
 from tests.support.picture import Picture, picture
 from tests.support.users import as_user
 
@@ -70,8 +71,7 @@ class TestInstalling:
         assert told.code == 7 and "hint: pip install guildai" in told.err
 
     def test_an_environment_that_is_not_ours(self, bare_guild: HookedGuild) -> None:
-        if os.geteuid() != 0:
-            pytest.skip("needs root")
+        needs_root()
         os.chown(bare_guild.packages, 0, 0)
         before = picture(bare_guild.packages)
         told = bare_guild.gitrun("guild", "install")
