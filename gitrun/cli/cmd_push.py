@@ -116,7 +116,8 @@ def show(result: PushResult, console: Console) -> None:
     if result.already:
         console.good("already there", f" {name}: {result.remote}")
     else:
-        told = f"{counted(result.sent_objects, 'large file')}, {human_size(result.sent_bytes)} sent"
+        large = f"{counted(result.sent_objects, 'large file')}, {human_size(result.sent_bytes)} sent"
+        told = large if result.sent_objects else "no large files"
         console.good(Painted("pushed", "green"), f" {name}: {told}, to {result.remote}")
     if result.verified_objects:
         console.good(f"  read back: {counted(result.verified_objects, 'large file')}")

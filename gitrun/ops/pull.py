@@ -41,9 +41,12 @@ def pull(
             moved = _move(here, fetched, force, progress)
         except OSError as error:
             raise system_failed(error, "pull the run", near=here.place.run) from error
-    if moved:
+    replaced = moved or (force and not verify(here.place.run, settings=here.settings, progress=progress))
+    if replaced:
         restore(here.place.run, clean=True, settings=here.settings, progress=progress)
     verdict = verify(here.place.run, settings=here.settings, progress=progress)
+    if not verdict:
+        raise _changed(here)
     return CloneResult(
         run=verdict.run,
         path=verdict.path,
@@ -53,7 +56,7 @@ def pull(
         commit=verdict.commit,
         files=verdict.checked_files,
         bytes=verdict.checked_bytes,
-        already=not moved,
+        already=not replaced,
     )
 
 
@@ -97,6 +100,8 @@ def _refuse_changed(here: Context, locked: bool, force: bool, progress: Progress
         )
     verdict = verify_here(here, jobs=jobs_or_all(0), progress=progress)
     if not verdict.ok:
-        raise RunChanged(
-            "the run was changed since it was locked", path=here.place.run, hint="gitrun restore, or --force"
-        )
+        raise _changed(here)
+
+
+def _changed(here: Context) -> RunChanged:
+    return RunChanged("the run was changed since it was locked", path=here.place.run, hint="gitrun restore, or --force")

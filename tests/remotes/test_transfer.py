@@ -15,7 +15,7 @@ import pytest
 
 import gitrun
 from tests.layouts.runs import GUILD_ID, make_guild
-from tests.ops.runs import MODEL, repository_of
+from tests.ops.runs import MODEL, overwrite, repository_of
 from tests.remotes.conftest import change, listed, tree
 from tests.support.lfs_server import Server
 from tests.support.mounts import mounted, needs_root
@@ -198,6 +198,16 @@ class TestHistories:
         assert (copy / "config.yaml").read_text() == "mine\n"
         assert gitrun.pull(copy, remote, force=True).commit == newest
         assert gitrun.verify(copy) and (copy / "config.yaml").read_text() == "lr: 0.7\n"
+
+    def test_a_changed_run_is_not_called_up_to_date(self, here: Path, tmp_path: Path) -> None:
+        run = here / "train"
+        gitrun.push(run, tmp_path / "remote.git")
+        overwrite(run / "config.yaml", b"changed\n")
+        told = program("pull", "--json", run, tmp_path / "remote.git").object
+        assert (told["exit"], told["error"]["code"]) == (5, "RunChanged")
+        assert (run / "config.yaml").read_bytes() == b"changed\n"
+        told = program("pull", "--json", "--force", run, tmp_path / "remote.git").object
+        assert (told["exit"], told["already"]) == (0, False) and gitrun.verify(run, strict=True)
 
     def test_a_run_that_is_here_already(self, here: Path, run_id: str, remote: str) -> None:
         gitrun.push(here / "train", remote)
